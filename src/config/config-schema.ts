@@ -1,0 +1,104 @@
+// Every key of the configuration, its default and its check. In TOML a key is written in snake_case.
+import type { Config } from "./config.ts";
+import type { Setting } from "./setting.ts";
+import {
+  integer,
+  matching,
+  oneOf,
+  optionalPath,
+  path,
+  paths,
+  rlimits,
+  stringsMatching,
+  subnet,
+} from "./setting.ts";
+
+export type Section<T> = { readonly [K in keyof T]: Setting<T[K]> };
+type SectionName = { [K in keyof Config]: Config[K] extends string ? never : K }[keyof Config];
+
+/** Keys outside any section, and the sections. */
+export interface ConfigSchema {
+  top: Section<Omit<Config, SectionName>>;
+  sections: { readonly [K in SectionName]: Section<Config[K]> };
+}
+
+// The fourteen of moby and containerd; images are written against them.
+const defaultCapabilities = [
+  "CAP_CHOWN",
+  "CAP_DAC_OVERRIDE",
+  "CAP_FSETID",
+  "CAP_FOWNER",
+  "CAP_MKNOD",
+  "CAP_NET_RAW",
+  "CAP_SETGID",
+  "CAP_SETUID",
+  "CAP_SETFCAP",
+  "CAP_SETPCAP",
+  "CAP_NET_BIND_SERVICE",
+  "CAP_SYS_CHROOT",
+  "CAP_KILL",
+  "CAP_AUDIT_WRITE",
+];
+
+// What belongs to a namespace of the pod alone (CVE-2022-0811: kernel.core_pattern does not).
+const allowedSysctls = ["kernel.sem", "kernel.shm*", "kernel.msg*", "fs.mqueue.*", "net.*"];
+
+const cgroupParent = /^(?:\/(?!\.\.?(?:\/|$))[^/\0\n]+)+$/;
+const sysctlPattern = /^[a-z0-9](?:[-\w]*)(?:[./][-\w]+)*(?:[./])?\*?$/i;
+
+/** `helperDir` depends on where the program was installed, so the caller gives it. */
+export function configSchema(helperDir: string): ConfigSchema {
+  return {
+    top: {
+      // "": cricket.sock in the run root.
+      socket: optionalPath(),
+      stateRoot: path("/var/lib/cricket"),
+      runRoot: path("/run/cricket"),
+      helperDir: path(helperDir),
+    },
+    sections: {
+      log: {
+        level: oneOf("info", ["debug", "info", "warn", "error"]),
+        format: oneOf("text", ["text", "json"]),
+      },
+      cgroup: {
+        parent: matching("/cricket", cgroupParent, "not an absolute cgroup path below the root"),
+        driver: oneOf("cgroupfs", ["cgroupfs"]),
+      },
+      network: {
+        // IFNAMSIZ is 16 with the final NUL; the kernel refuses slashes, colons and blanks.
+        bridgeName: matching("cricket0", /^(?!\.{1,2}$)[^\s/:\0]{1,15}$/, "not an interface name"),
+        subnet: subnet("10.88.0.0/16", 4),
+        subnet6: subnet("", 6),
+        mtu: integer(0, 0, 65_535),
+        cniConfDir: path("/etc/cni/net.d"),
+        cniBinDirs: paths(["/opt/cni/bin", "/usr/lib/cni"]),
+        hostPorts: oneOf("auto", ["auto", "nft", "proxy"]),
+      },
+      image: {
+        registriesConf: path("/etc/containers/registries.conf"),
+        policy: path("/etc/containers/policy.json"),
+        authFile: path("/etc/containers/auth.json"),
+        parallelLayers: integer(5, 1, 64),
+        stallTimeoutMs: integer(60_000, 0, 2 ** 31 - 1),
+        pinned: stringsMatching([], /^[^\s*]+\*?$/, "not a reference with at most a trailing *"),
+      },
+      sandbox: {
+        allowedSysctls: stringsMatching(allowedSysctls, sysctlPattern, "not a sysctl name or prefix*"),
+        shmSizeBytes: integer(64 * 1024 * 1024, 4096),
+      },
+      container: {
+        defaultCapabilities: stringsMatching(
+          defaultCapabilities,
+          /^CAP_[A-Z0-9_]+$/,
+          "not a capability name such as CAP_CHOWN",
+        ),
+        pidsLimit: integer(0, 0, 4_194_304),
+        logMaxLineBytes: integer(16_384, 256, 1024 * 1024),
+        defaultRlimits: rlimits([]),
+        defaultEnv: stringsMatching([], /^[^=\0]+=[^\0]*$/, "not of the form KEY=value"),
+        seccompProfile: optionalPath(),
+      },
+    },
+  };
+}

@@ -1,0 +1,88 @@
+// What an operator can set. Defaults live in config-schema.ts, reading and merging in load-config.ts.
+import type { LogLevel } from "../base/log.ts";
+
+/** One default rlimit of containers; `name` is getrlimit(2)'s without the prefix, in lower case: "nofile". */
+export interface DefaultRlimit {
+  name: string;
+  soft: bigint;
+  /** -1n is RLIM_INFINITY, for `soft` too. */
+  hard: bigint;
+}
+
+export interface LogConfig {
+  level: LogLevel;
+  format: "text" | "json";
+}
+
+export interface CgroupConfig {
+  /** Where pods without a cgroup_parent live: absolute inside each hierarchy. */
+  parent: string;
+  driver: "cgroupfs";
+}
+
+export interface NetworkConfig {
+  bridgeName: string;
+  /** CIDR; the first address is the bridge's. */
+  subnet: string;
+  /** CIDR, or "" for no IPv6. */
+  subnet6: string;
+  /** 0: what the host's uplink has. */
+  mtu: number;
+  /** The embedded bridge is in use only where this directory holds no configuration. */
+  cniConfDir: string;
+  cniBinDirs: string[];
+  hostPorts: "auto" | "nft" | "proxy";
+}
+
+export interface ImageConfig {
+  /** containers-registries.conf(5): the file, then `<file>.d/*.conf`. Missing files are fine. */
+  registriesConf: string;
+  /** containers-policy.json(5). Missing: everything is accepted. */
+  policy: string;
+  /** containers-auth.json(5), for pulls that bring no credentials of their own. */
+  authFile: string;
+  /** Layers of one pull that are fetched side by side. */
+  parallelLayers: number;
+  /** A pull in which no byte arrives for this long fails; 0 waits for ever. */
+  stallTimeoutMs: number;
+  /** References that garbage collection by the kubelet must leave; a trailing `*` matches any rest. */
+  pinned: string[];
+}
+
+export interface ContainerDefaults {
+  /** Capabilities of a container that asks for none, "CAP_CHOWN". */
+  defaultCapabilities: string[];
+  /** Highest number of tasks in a container; 0 sets no limit. */
+  pidsLimit: number;
+  /** Log lines longer than this are split and tagged P. */
+  logMaxLineBytes: number;
+  defaultRlimits: DefaultRlimit[];
+  /** "KEY=value" lines that every container gets unless its image or the CRI says otherwise. */
+  defaultEnv: string[];
+  /** A JSON file that takes the place of the built-in RuntimeDefault profile; "" keeps the built-in one. */
+  seccompProfile: string;
+}
+
+export interface SandboxDefaults {
+  /** Names or `prefix*` patterns; see sysctl-allow-list.ts. */
+  allowedSysctls: string[];
+  /** Size of a pod's /dev/shm. */
+  shmSizeBytes: number;
+}
+
+export interface Config {
+  /** The CRI socket. */
+  socket: string;
+  /** Survives reboots: images, layers, leases. */
+  stateRoot: string;
+  /** Dies with the boot: records, sockets, netns pins. */
+  runRoot: string;
+  /** Where the static C programs lie. */
+  helperDir: string;
+  log: LogConfig;
+  cgroup: CgroupConfig;
+  network: NetworkConfig;
+  image: ImageConfig;
+  sandbox: SandboxDefaults;
+  container: ContainerDefaults;
+}

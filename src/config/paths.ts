@@ -1,0 +1,92 @@
+// Every place on disk, derived from the two roots and the id of the object: cleanup and recovery need no other memory.
+import { join } from "node:path";
+
+export interface PathRoots {
+  /** Survives reboots. */
+  stateRoot: string;
+  /** A tmpfs: dies with the boot. */
+  runRoot: string;
+}
+
+export interface Paths {
+  readonly stateRoot: string;
+  readonly runRoot: string;
+  /** The boot that the content of the run root belongs to (/proc/sys/kernel/random/boot_id). */
+  readonly bootIdFile: string;
+  /** Locked (flock) by the one daemon that owns the roots. */
+  readonly daemonLock: string;
+
+  /** `<run>/sandboxes`: one directory per sandbox. */
+  readonly sandboxesRoot: string;
+  sandboxDir(id: string): string;
+  sandboxRecord(id: string): string;
+  sandboxHosts(id: string): string;
+  sandboxHostname(id: string): string;
+  sandboxResolvConf(id: string): string;
+  /** Mount point of the pod's /dev/shm. */
+  sandboxShm(id: string): string;
+
+  /** `<run>/netns`: one bind mount per pod network. */
+  readonly netnsRoot: string;
+  netnsPath(id: string): string;
+
+  /** `<run>/containers`: one directory per container; `<dir>/monitor.sock` and `<dir>/exit` are the monitor's. */
+  readonly containersRoot: string;
+  containerDir(id: string): string;
+  containerRecord(id: string): string;
+  /** The OCI config.json. */
+  containerSpec(id: string): string;
+  containerMonitorSocket(id: string): string;
+  containerExitFile(id: string): string;
+  /** Where the container's rootfs is attached inside its own mount namespace; empty on the host. */
+  containerRootfs(id: string): string;
+
+  /** `<state>/containers`: one writable layer per container. */
+  readonly containerLayersRoot: string;
+  containerLayerDir(id: string): string;
+
+  /** `<state>/blobs/sha256`. */
+  readonly blobsRoot: string;
+  readonly layersRoot: string;
+  readonly imagesRoot: string;
+  /** Address leases and what else the network keeps. */
+  readonly networkRoot: string;
+}
+
+/** All paths under the two roots. Ids are used as they are: callers pass ids that `isId` accepts. */
+export function derivePaths({ stateRoot, runRoot }: PathRoots): Paths {
+  const sandboxesRoot = join(runRoot, "sandboxes");
+  const containersRoot = join(runRoot, "containers");
+  const netnsRoot = join(runRoot, "netns");
+  const containerLayersRoot = join(stateRoot, "containers");
+  const inSandbox = (name: string) => (id: string) => join(sandboxesRoot, id, name);
+  const inContainer = (name: string) => (id: string) => join(containersRoot, id, name);
+  return {
+    stateRoot,
+    runRoot,
+    bootIdFile: join(runRoot, "boot-id"),
+    daemonLock: join(runRoot, "daemon.lock"),
+    sandboxesRoot,
+    sandboxDir: (id) => join(sandboxesRoot, id),
+    sandboxRecord: inSandbox("record.json"),
+    sandboxHosts: inSandbox("hosts"),
+    sandboxHostname: inSandbox("hostname"),
+    sandboxResolvConf: inSandbox("resolv.conf"),
+    sandboxShm: inSandbox("shm"),
+    netnsRoot,
+    netnsPath: (id) => join(netnsRoot, id),
+    containersRoot,
+    containerDir: (id) => join(containersRoot, id),
+    containerRecord: inContainer("record.json"),
+    containerSpec: inContainer("config.json"),
+    containerMonitorSocket: inContainer("monitor.sock"),
+    containerExitFile: inContainer("exit"),
+    containerRootfs: inContainer("rootfs"),
+    containerLayersRoot,
+    containerLayerDir: (id) => join(containerLayersRoot, id),
+    blobsRoot: join(stateRoot, "blobs", "sha256"),
+    layersRoot: join(stateRoot, "layers"),
+    imagesRoot: join(stateRoot, "images"),
+    networkRoot: join(stateRoot, "network"),
+  };
+}
