@@ -1,5 +1,5 @@
 // Lookup by full id or by a prefix of it, as crictl and people type them.
-import { CricketError, notFound } from "./errors.ts";
+import { CricketError } from "./errors.ts";
 
 /**
  * The entry whose key is `text` or begins with it. Undefined when there is none; an ambiguous prefix is an error,
@@ -15,12 +15,5 @@ export function findByPrefix<T>(entries: ReadonlyMap<string, T>, text: string, k
     if (found !== undefined) throw new CricketError("invalid-argument", `${kind} id ${text} is ambiguous`);
     found = entry;
   }
-  return found;
-}
-
-/** Like findByPrefix, with not-found instead of undefined. */
-export function getByPrefix<T>(entries: ReadonlyMap<string, T>, text: string, kind: string): T {
-  const found = findByPrefix(entries, text, kind);
-  if (found === undefined) throw notFound(`${kind} ${text === "" ? '""' : text} does not exist`);
   return found;
 }

@@ -38,3 +38,8 @@ export function sandboxKey(config: SandboxConfig): string {
   const { name, namespace, uid, attempt } = config.metadata;
   return JSON.stringify([name, namespace, uid, attempt]);
 }
+
+/** The cgroup of the pause process. */
+export function pauseCgroup(record: SandboxRecord): string {
+  return `${record.cgroupPath}/cricket-${record.id}`;
+}

@@ -1,0 +1,72 @@
+// The record of a container on disk, and how its state follows from facts.
+//
+//   intent ──► CREATED ──► RUNNING ──► EXITED ──► (record deleted)
+//     │           │                      ▲
+//     │           └──────────────────────┘  start failed, or stopped before it was started
+//     └── unwind, when a step fails or the daemon died in between
+//
+// RUNNING is never stored: it is "start time set, no end known, init alive". The end is known from the monitor's
+// exit file, or from the record when start itself failed.
+import type { LinuxResources, SandboxMetadata } from "../sandbox/sandbox-config.ts";
+import type { ProcessIdentity } from "../sandbox/sandbox-record.ts";
+import type { ContainerConfig } from "./container-config.ts";
+
+export interface ContainerImage {
+  /** "sha256:<config digest>". */
+  id: string;
+  /** Repo digest, or the id for images without one: never empty, the kubelet needs it. */
+  ref: string;
+  /** A tag of the image, or what the caller gave. */
+  name: string;
+}
+
+export interface ContainerUser {
+  uid: number;
+  gid: number;
+  supplementalGroups: number[];
+}
+
+export interface ContainerEnd {
+  exitCode: number;
+  reason: "Completed" | "Error" | "OOMKilled" | "StartError" | "Unknown";
+  message: string;
+  finishedAtNs: bigint;
+}
+
+export interface ContainerRecord {
+  version: 1;
+  id: string;
+  sandboxId: string;
+  sandboxMetadata: SandboxMetadata;
+  config: ContainerConfig;
+  image: ContainerImage;
+  user: ContainerUser;
+  stopSignal: string;
+  /** What is set now: the config's resources, changed by UpdateContainerResources. */
+  resources: LinuxResources;
+  /** Absolute; "" for a container without a log. */
+  logPath: string;
+  cgroupPath: string;
+  bootId: string;
+  createdAtNs: bigint;
+  committed: boolean;
+  init?: ProcessIdentity;
+  startedAtNs?: bigint;
+  end?: ContainerEnd;
+}
+
+export type ContainerState = "created" | "running" | "exited";
+
+/** The name under which a retry finds the first call's container. */
+export function containerKey(sandboxId: string, config: ContainerConfig): string {
+  return JSON.stringify([sandboxId, config.metadata.name, config.metadata.attempt]);
+}
+
+export function stateOf(record: ContainerRecord): ContainerState {
+  if (record.end !== undefined) return "exited";
+  return record.startedAtNs === undefined ? "created" : "running";
+}
+
+export function nowNs(): bigint {
+  return BigInt(Date.now()) * 1_000_000n;
+}

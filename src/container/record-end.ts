@@ -1,0 +1,33 @@
+// Turns the end of a container's init into its record: once, whoever learns of it first.
+import type { ExitRecord } from "../linux/monitor.ts";
+import type { ContainerEnd } from "./container-record.ts";
+import { nowNs } from "./container-record.ts";
+import type { Container, ContainerStore } from "./container-store.ts";
+
+/** Writes the end into the record, unless one is there already. */
+export function recordEnd(container: Container, end: ContainerEnd, store: ContainerStore): void {
+  if (container.record.end !== undefined) return;
+  container.monitor = undefined;
+  store.update(container, { end });
+}
+
+/**
+ * The CRI's words for an exit. "OOMKilled" is a name the API demands; it is used only when init itself died by
+ * SIGKILL and the kernel counted an OOM kill in the container: the counter alone would blame a later, ordinary exit
+ * (kubernetes#140718).
+ */
+export function endOfExit(exit: ExitRecord): ContainerEnd {
+  const killed = exit.exitCode === 128 + 9;
+  const reason = killed && exit.oomKills > 0 ? "OOMKilled" : exit.exitCode === 0 ? "Completed" : "Error";
+  return { exitCode: exit.exitCode, reason, message: "", finishedAtNs: exit.finishedAtNs };
+}
+
+/** The monitor is gone and left no exit file: what happened to init cannot be known. */
+export function unknownEnd(): ContainerEnd {
+  return {
+    exitCode: 255,
+    reason: "Unknown",
+    message: "the exit status was lost with the container's monitor",
+    finishedAtNs: nowNs(),
+  };
+}

@@ -1,0 +1,30 @@
+// Gives back what a container holds. One function for RemoveContainer, for the unwinding of a failed CreateContainer
+// and for recovery: everything is found by the container's id, every step is idempotent, all steps run.
+import { CricketError, messageOf } from "../base/errors.ts";
+import type { CgroupManager } from "../linux/cgroup/cgroup-manager.ts";
+import type { Paths } from "../config/paths.ts";
+import { removeContainerLayer } from "../snapshot/container-layer.ts";
+import type { ContainerRecord } from "./container-record.ts";
+
+export interface ReleaseContainerParts {
+  paths: Paths;
+  cgroups: CgroupManager;
+}
+
+export async function releaseContainer(record: ContainerRecord, parts: ReleaseContainerParts): Promise<void> {
+  const failures: Error[] = [];
+  const attempt = async (what: string, step: () => void | Promise<void>): Promise<void> => {
+    try {
+      await step();
+    } catch (error) {
+      failures.push(new CricketError("internal", `${what}: ${messageOf(error)}`, { cause: error }));
+    }
+  };
+  await attempt("kill processes", () => parts.cgroups.kill(record.cgroupPath));
+  await attempt("remove cgroup", () => parts.cgroups.remove(record.cgroupPath));
+  await attempt("remove layer", () => removeContainerLayer(parts.paths.containerLayersRoot, record.id));
+  if (failures.length > 0) {
+    const list = failures.map((failure) => failure.message).join("; ");
+    throw new CricketError("internal", `release container ${record.id}: ${list}`, { cause: failures[0] });
+  }
+}

@@ -1,0 +1,31 @@
+// StopContainer: stop signal, grace period, SIGKILL to all that is in the container's cgroup.
+import type { CgroupManager } from "../linux/cgroup/cgroup-manager.ts";
+import type { Container, ContainerStore } from "./container-store.ts";
+import { StopLoop } from "./stop-loop.ts";
+
+export interface StopContainerParts {
+  store: ContainerStore;
+  cgroups: CgroupManager;
+}
+
+/** Idempotent: an unknown id is a success (CRI: "must not return an error if the container has already been stopped"). */
+export async function stopContainer(id: string, timeoutMs: number, parts: StopContainerParts): Promise<void> {
+  const container = parts.store.find(id);
+  if (container !== undefined) await stopAndWait(container, timeoutMs, parts);
+}
+
+/** Resolves when init has ended and nothing of the container is left running. */
+export async function stopAndWait(
+  container: Container,
+  timeoutMs: number,
+  parts: StopContainerParts,
+): Promise<void> {
+  if (container.state === "exited") return;
+  if (container.stopping === undefined)
+    container.stopping = new StopLoop(container, timeoutMs, parts.cgroups);
+  else container.stopping.hasten(timeoutMs);
+  // A client of an exec session that does not read must not keep the container from stopping (cri-o#6699).
+  if (timeoutMs === 0) for (const exec of container.execs) exec.abort();
+  await container.stopping.done;
+  for (const exec of container.execs) exec.abort();
+}

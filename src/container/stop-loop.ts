@@ -1,0 +1,69 @@
+// The one loop that stops a container: the stop signal once, SIGKILL to everything when the grace period ends.
+// Later calls with a shorter time-out win; while a process hangs in the kernel the loop backs off instead of
+// spinning, holds no lock, and statuses are answered as ever (cri-o#1824, cri-o#7736).
+import type { CgroupManager } from "../linux/cgroup/cgroup-manager.ts";
+import { sendSignalTo } from "../linux/pidfd.ts";
+import { signalNumber } from "../linux/signals.ts";
+import type { Container } from "./container-store.ts";
+
+const firstKillWaitMs = 50;
+const longestKillWaitMs = 5000;
+
+export class StopLoop {
+  readonly #container: Container;
+  readonly #cgroups: CgroupManager;
+  #deadlineMs: number;
+  #wake: () => void = () => {};
+  readonly done: Promise<void>;
+
+  constructor(container: Container, timeoutMs: number, cgroups: CgroupManager) {
+    this.#container = container;
+    this.#cgroups = cgroups;
+    this.#deadlineMs = Date.now() + timeoutMs;
+    this.done = this.#run(timeoutMs);
+  }
+
+  /** Another caller wants it stopped within `timeoutMs`: the earlier deadline counts. */
+  hasten(timeoutMs: number): void {
+    const deadlineMs = Date.now() + timeoutMs;
+    if (deadlineMs >= this.#deadlineMs) return;
+    this.#deadlineMs = deadlineMs;
+    this.#wake();
+  }
+
+  async #run(timeoutMs: number): Promise<void> {
+    const { cgroupPath, init, startedAtNs, stopSignal } = this.#container.record;
+    if (timeoutMs > 0 && startedAtNs !== undefined && init !== undefined) {
+      sendSignalTo(init, signalNumber(stopSignal));
+      await this.#waitForGrace();
+    }
+    let waitMs = firstKillWaitMs;
+    while (this.#container.state !== "exited") {
+      await this.#cgroups.kill(cgroupPath);
+      if (await this.#endsWithin(waitMs)) return;
+      waitMs = Math.min(waitMs * 2, longestKillWaitMs);
+    }
+  }
+
+  async #waitForGrace(): Promise<void> {
+    for (;;) {
+      const leftMs = this.#deadlineMs - Date.now();
+      if (leftMs <= 0 || (await this.#endsWithin(leftMs))) return;
+    }
+  }
+
+  /** True when the container's end is known; false after `waitMs` or when the deadline was moved. */
+  async #endsWithin(waitMs: number): Promise<boolean> {
+    let timer: NodeJS.Timeout | undefined;
+    const pause = new Promise<boolean>((resolve) => {
+      // setTimeout takes at most 2^31 - 1 ms; a longer grace period just wakes up in between.
+      timer = setTimeout(() => resolve(false), Math.min(waitMs, 0x7fffffff));
+      this.#wake = () => resolve(false);
+    });
+    try {
+      return await Promise.race([this.#container.ended.then(() => true), pause]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}

@@ -1,0 +1,43 @@
+// UpdateContainerResources: changes the limits of a live container.
+import type { KeyedLock } from "../base/keyed-lock.ts";
+import { failedPrecondition, wrapError } from "../base/errors.ts";
+import type { CgroupManager } from "../linux/cgroup/cgroup-manager.ts";
+import type { LinuxResources } from "../sandbox/sandbox-config.ts";
+import type { ContainerStore } from "./container-store.ts";
+
+export interface UpdateParts {
+  store: ContainerStore;
+  cgroups: CgroupManager;
+  locks: KeyedLock;
+}
+
+/** Fields that are 0 or "" keep their value (CRI: "only the set fields are changed"). */
+export async function updateResources(id: string, change: LinuxResources, parts: UpdateParts): Promise<void> {
+  const container = parts.store.get(id);
+  await parts.locks.run(container.id, async () => {
+    if (container.state === "exited") throw failedPrecondition(`container ${container.id} has exited`);
+    const merged = mergeResources(container.record.resources, change);
+    try {
+      parts.cgroups.setResources(container.record.cgroupPath, merged);
+    } catch (error) {
+      throw wrapError(`update resources of container ${container.id}`, error);
+    }
+    parts.store.update(container, { resources: merged });
+    return Promise.resolve();
+  });
+}
+
+export function mergeResources(now: LinuxResources, change: LinuxResources): LinuxResources {
+  return {
+    cpuPeriod: change.cpuPeriod || now.cpuPeriod,
+    cpuQuota: change.cpuQuota || now.cpuQuota,
+    cpuShares: change.cpuShares || now.cpuShares,
+    memoryLimitBytes: change.memoryLimitBytes || now.memoryLimitBytes,
+    memorySwapLimitBytes: change.memorySwapLimitBytes || now.memorySwapLimitBytes,
+    oomScoreAdj: change.oomScoreAdj || now.oomScoreAdj,
+    cpusetCpus: change.cpusetCpus || now.cpusetCpus,
+    cpusetMems: change.cpusetMems || now.cpusetMems,
+    hugepageLimits: change.hugepageLimits.length > 0 ? change.hugepageLimits : now.hugepageLimits,
+    unified: { ...now.unified, ...change.unified },
+  };
+}

@@ -1,0 +1,43 @@
+// Learns of the end of a container: from its monitor, which says so the moment it happens, or from the exit file.
+import type { Log } from "../base/log.ts";
+import { messageOf } from "../base/errors.ts";
+import type { CgroupManager } from "../linux/cgroup/cgroup-manager.ts";
+import { readExitFile, type Monitor } from "../linux/monitor.ts";
+import type { Paths } from "../config/paths.ts";
+import type { Container, ContainerStore } from "./container-store.ts";
+import { endOfExit, recordEnd, unknownEnd } from "./record-end.ts";
+
+export interface WatchParts {
+  store: ContainerStore;
+  cgroups: CgroupManager;
+  paths: Paths;
+  log: Log;
+}
+
+/** Takes the connection over and records the end when it comes. */
+export function watchContainer(container: Container, monitor: Monitor, parts: WatchParts): void {
+  container.monitor = monitor;
+  const finish = async (): Promise<void> => {
+    try {
+      const exit = await monitor.onExit;
+      recordEnd(container, endOfExit(exit), parts.store);
+    } catch (error) {
+      parts.log.warn("monitor lost", { id: container.id, error: messageOf(error) });
+      await settleWithoutMonitor(container, parts);
+    }
+  };
+  finish().catch((error: unknown) => {
+    parts.log.error("container end not recorded", { id: container.id, error: messageOf(error) });
+  });
+}
+
+/**
+ * The monitor is gone: its exit file has the end; without one the container is killed, because a container whose
+ * output and status nobody holds must not go on as if it were well.
+ */
+export async function settleWithoutMonitor(container: Container, parts: WatchParts): Promise<void> {
+  const exit = readExitFile(parts.paths.containerDir(container.id));
+  if (exit !== undefined) return recordEnd(container, endOfExit(exit), parts.store);
+  await parts.cgroups.kill(container.record.cgroupPath);
+  recordEnd(container, unknownEnd(), parts.store);
+}

@@ -1,0 +1,50 @@
+// At start, before the socket opens: takes up the sandboxes of the record directory as the kernel shows them.
+import type { Log } from "../base/log.ts";
+import { messageOf } from "../base/errors.ts";
+import type { DetachRequest } from "../network/pod-network.ts";
+import { detachRequest, releaseSandbox, type ReleaseParts } from "./release-sandbox.ts";
+import { PauseProcess } from "./pause-process.ts";
+import type { Sandbox, SandboxStore } from "./sandbox-store.ts";
+
+export interface RecoverParts extends ReleaseParts {
+  store: SandboxStore;
+  log: Log;
+  bootId: string;
+}
+
+/**
+ * Loads all sandboxes. What was half made when the daemon died is unwound by the same function that StopPodSandbox
+ * uses; what cannot be released yet stays in the table as not ready, so that Stop and Remove can finish it.
+ */
+export async function recoverSandboxes(parts: RecoverParts): Promise<void> {
+  const { records, orphans } = parts.store.records.load();
+  for (const id of orphans) parts.store.records.delete(id);
+  for (const record of records) {
+    const sandbox = parts.store.adopt(record);
+    if (record.bootId === parts.bootId && record.pause !== undefined)
+      sandbox.pause = PauseProcess.reopen(record.pause, () =>
+        parts.log.info("pause ended", { id: record.id }),
+      );
+    if (!record.committed) await unwind(sandbox, parts);
+  }
+}
+
+async function unwind(sandbox: Sandbox, parts: RecoverParts): Promise<void> {
+  try {
+    await releaseSandbox(sandbox, parts);
+    parts.store.delete(sandbox);
+    parts.log.info("removed half-made sandbox", { id: sandbox.id });
+  } catch (error) {
+    // Listed as not ready from now on: the kubelet's StopPodSandbox and RemovePodSandbox try again.
+    parts.store.update(sandbox, { committed: true });
+    parts.log.warn("half-made sandbox could not be released", { id: sandbox.id, error: messageOf(error) });
+  }
+}
+
+/** The attachments that must survive the network's own recovery. */
+export function liveAttachments(store: SandboxStore, parts: ReleaseParts): DetachRequest[] {
+  return store
+    .list()
+    .filter((sandbox) => !sandbox.usesHostNetwork && sandbox.record.stoppedAtNs === undefined)
+    .map((sandbox) => detachRequest(sandbox.record, parts.paths));
+}

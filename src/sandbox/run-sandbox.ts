@@ -1,0 +1,193 @@
+// RunPodSandbox: intent record -> cgroups -> pause with its namespaces -> netns pin -> network -> files -> commit.
+import { close } from "../linux/files.ts";
+import type { HelperBinary } from "../linux/helper-binary.ts";
+import { runSpawn } from "../linux/run-spawn.ts";
+import type { CgroupManager } from "../linux/cgroup/cgroup-manager.ts";
+import { processStartTime } from "../linux/proc.ts";
+import type { Paths } from "../config/paths.ts";
+import { CleanupStack } from "../base/cleanup-stack.ts";
+import { CricketError, invalidArgument, wrapError } from "../base/errors.ts";
+import { newId } from "../base/ids.ts";
+import type { Log } from "../base/log.ts";
+import type { SingleFlight } from "../base/single-flight.ts";
+import type { PodNetwork } from "../network/pod-network.ts";
+import { compileSandbox } from "../oci/compile-sandbox.ts";
+import { openSync } from "node:fs";
+import { pinNetns } from "./netns-pin.ts";
+import { PauseProcess } from "./pause-process.ts";
+import { releaseSandbox } from "./release-sandbox.ts";
+import type { SandboxConfig } from "./sandbox-config.ts";
+import { mountShm, sandboxFiles, sandboxHostname, writeSandboxFiles } from "./sandbox-files.ts";
+import { pauseCgroup, sandboxKey, type SandboxRecord } from "./sandbox-record.ts";
+import { resolveSysctls, sysctlPath } from "./sandbox-sysctls.ts";
+import type { Sandbox, SandboxStore } from "./sandbox-store.ts";
+
+export interface SandboxParts {
+  store: SandboxStore;
+  paths: Paths;
+  cgroups: CgroupManager;
+  network: PodNetwork;
+  helper: HelperBinary;
+  log: Log;
+  runs: SingleFlight<Sandbox>;
+  bootId: string;
+  cgroupParent: string;
+  allowedSysctls: readonly string[];
+  /** Names of configured runtime handlers; "" is the embedded runtime. */
+  runtimeHandlers: ReadonlySet<string>;
+}
+
+/**
+ * Runs a pod sandbox, or returns the one that an earlier call with the same metadata made: the kubelet retries when
+ * its own deadline passes, and the retry joins the run that is under way (cri-o#7010).
+ * @throws CricketError; everything that was made is released again first
+ */
+export async function runSandbox(
+  config: SandboxConfig,
+  handler: string,
+  parts: SandboxParts,
+): Promise<Sandbox> {
+  const sysctls = validate(config, handler, parts);
+  const key = sandboxKey(config);
+  const existing = parts.store.findByKey(key);
+  if (existing?.isReady === true) return existing;
+  if (existing !== undefined)
+    throw new CricketError(
+      "already-exists",
+      `sandbox ${existing.id} has the same metadata and is not ready: remove it first`,
+    );
+  return parts.runs.run(key, () => makeSandbox(config, handler, sysctls, parts));
+}
+
+type Sysctls = [name: string, value: string][];
+
+function validate(config: SandboxConfig, handler: string, parts: SandboxParts): Sysctls {
+  if (!parts.runtimeHandlers.has(handler))
+    throw invalidArgument(`runtime handler ${JSON.stringify(handler)} is not configured`);
+  if (config.security.namespaces.user?.mode === "pod")
+    throw new CricketError(
+      "unimplemented",
+      "linux.security_context.namespace_options.userns_options: user namespaces are not implemented yet",
+    );
+  return resolveSysctls(config.sysctls, config.security.namespaces, parts.allowedSysctls);
+}
+
+async function makeSandbox(
+  config: SandboxConfig,
+  handler: string,
+  sysctls: Sysctls,
+  parts: SandboxParts,
+): Promise<Sandbox> {
+  if (config.security.namespaces.network === "pod") assertNetworkReady(parts.network);
+  const sandbox = parts.store.add(intent(config, handler, parts));
+  const cleanup = new CleanupStack();
+  cleanup.defer("delete record", () => parts.store.delete(sandbox));
+  cleanup.defer("release sandbox", () => releaseSandbox(sandbox, parts));
+  try {
+    const ips = await populate(sandbox, sysctls, parts);
+    parts.store.update(sandbox, { committed: true, ips });
+    cleanup.keep();
+  } catch (error) {
+    const { name, namespace } = config.metadata;
+    throw await cleanup.fail(wrapError(`run sandbox ${namespace}/${name}`, error));
+  }
+  return sandbox;
+}
+
+function assertNetworkReady(network: PodNetwork): void {
+  const condition = network.condition();
+  if (!condition.ready)
+    throw new CricketError("unavailable", `pod network is not ready: ${condition.message}`);
+}
+
+function intent(config: SandboxConfig, handler: string, parts: SandboxParts): SandboxRecord {
+  const id = newId();
+  const ownsCgroup = config.cgroupParent === "";
+  return {
+    version: 1,
+    id,
+    config,
+    runtimeHandler: handler,
+    createdAtNs: BigInt(Date.now()) * 1_000_000n,
+    bootId: parts.bootId,
+    cgroupPath: ownsCgroup ? `${parts.cgroupParent}/pod-${id}` : config.cgroupParent,
+    ownsCgroup,
+    committed: false,
+    ips: [],
+  };
+}
+
+async function populate(sandbox: Sandbox, sysctls: Sysctls, parts: SandboxParts): Promise<string[]> {
+  const { id, config } = sandbox.record;
+  const hostname = sandboxHostname(id, config);
+  const sockets = await startPause(sandbox, hostname, sysctls, parts);
+  let ips: string[] = [];
+  try {
+    const routeSocket = sockets[0];
+    if (routeSocket !== undefined) ips = await attachNetwork(sandbox, routeSocket, parts);
+  } finally {
+    for (const socket of sockets) close(socket);
+  }
+  const files = sandboxFiles(parts.paths.sandboxDir(id), config);
+  if (config.security.namespaces.ipc === "pod") mountShm(files.shm);
+  writeSandboxFiles(files, hostname, config, ips);
+  return ips;
+}
+
+/** Starts pause in its namespaces and cgroup; returns the route socket of the new netns, if there is one. */
+async function startPause(
+  sandbox: Sandbox,
+  hostname: string,
+  sysctls: Sysctls,
+  parts: SandboxParts,
+): Promise<number[]> {
+  const { record } = sandbox;
+  const { namespaces } = record.config.security;
+  parts.cgroups.create(record.cgroupPath);
+  const path = pauseCgroup(record);
+  parts.cgroups.create(path);
+  using join = parts.cgroups.joinFiles(path);
+  const program = compileSandbox({
+    namespaces: {
+      network: namespaces.network === "pod",
+      ipc: namespaces.ipc === "pod",
+      pid: namespaces.pid === "pod",
+      uts: namespaces.network === "pod",
+    },
+    hostname,
+    sysctls: sysctls.map(([name, value]) => ({ path: sysctlPath(name), value })),
+    cgroup: join,
+    pause: parts.helper.pauseFd,
+  });
+  const spawned = await runSpawn(parts.helper, program);
+  for (const warning of spawned.warnings) parts.log.debug("sandbox launch", { id: record.id, warning });
+  const identity = { pid: spawned.pid, startTimeTicks: processStartTime(spawned.pid) };
+  sandbox.pause = new PauseProcess(identity, spawned.pidfd, () =>
+    parts.log.info("pause ended", { id: record.id }),
+  );
+  parts.store.update(sandbox, { pause: identity });
+  return spawned.sockets;
+}
+
+async function attachNetwork(sandbox: Sandbox, routeSocket: number, parts: SandboxParts): Promise<string[]> {
+  const { id, config, pause } = sandbox.record;
+  const netnsPath = parts.paths.netnsPath(id);
+  if (pause === undefined) throw new CricketError("internal", `sandbox ${id} has no pause process`);
+  pinNetns(pause.pid, netnsPath);
+  const netnsFd = openSync(netnsPath, "r");
+  try {
+    const { name, namespace, uid } = config.metadata;
+    const attachment = await parts.network.attach({
+      sandboxId: id,
+      pod: { name, namespace, uid },
+      netnsPath,
+      netnsFd,
+      routeSocket,
+      portMappings: config.portMappings,
+      annotations: config.annotations,
+    });
+    return attachment.ips;
+  } finally {
+    close(netnsFd);
+  }
+}
