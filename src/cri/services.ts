@@ -1,0 +1,223 @@
+// What the API edge asks of the rest of the daemon. The composition root gathers the use cases into these shapes;
+// the RPC files convert the wire into them and back, and know nothing else.
+//
+// Ids may be given as unambiguous prefixes everywhere. Methods that return a value instead of a promise answer from
+// memory: a list or a status must never wait for a disk or a lock (containerd#5325).
+import type { ContainerConfig } from "../container/container-config.ts";
+import type { ContainerRecord, ContainerState } from "../container/container-record.ts";
+import type { LinuxResources, SandboxConfig } from "../sandbox/sandbox-config.ts";
+import type { SandboxRecord } from "../sandbox/sandbox-record.ts";
+
+export interface SandboxView {
+  readonly record: SandboxRecord;
+  readonly isReady: boolean;
+}
+
+export interface SandboxUseCases {
+  /** Joins or returns the run of an earlier call with the same metadata. @throws CricketError */
+  run(config: SandboxConfig, runtimeHandler: string): Promise<{ readonly id: string }>;
+  /** Idempotent; an unknown id is a success. */
+  stop(id: string): Promise<void>;
+  /** Idempotent; an unknown id is a success. Removes the sandbox's containers by force. */
+  remove(id: string): Promise<void>;
+  /** @throws CricketError not-found */
+  get(id: string): SandboxView;
+  list(): readonly SandboxView[];
+  /** For verbose status: shown as JSON under the key "info". crictl reads `pid` and `runtimeSpec`. */
+  describe(id: string): Promise<object>;
+}
+
+export interface ContainerView {
+  readonly record: ContainerRecord;
+  readonly state: ContainerState;
+}
+
+export interface ExecRequest {
+  containerId: string;
+  command: readonly string[];
+  /** 0: none. */
+  timeoutMs: number;
+  signal: AbortSignal;
+}
+
+export interface ExecResult {
+  stdout: Uint8Array;
+  stderr: Uint8Array;
+  exitCode: number;
+}
+
+export interface ContainerUseCases {
+  /** @throws CricketError not-found for the sandbox or the image, failed-precondition for a sandbox that is not ready */
+  create(sandboxId: string, config: ContainerConfig): Promise<{ readonly id: string }>;
+  start(id: string): Promise<void>;
+  /** Idempotent; an unknown id is a success. */
+  stop(id: string, timeoutMs: number): Promise<void>;
+  /** Idempotent; an unknown id is a success. Stops a running container by force. */
+  remove(id: string): Promise<void>;
+  /** @throws CricketError not-found */
+  get(id: string): ContainerView;
+  list(): readonly ContainerView[];
+  /** What is set in the cgroup now; of an ended container what was set last. @throws CricketError not-found */
+  resources(id: string): LinuxResources;
+  /** For verbose status: shown as JSON under the key "info". crictl reads `pid`, `sandboxID` and `runtimeSpec`. */
+  describe(id: string): Promise<object>;
+  updateResources(id: string, resources: LinuxResources, annotations: Record<string, string>): Promise<void>;
+  reopenLog(id: string): Promise<void>;
+  /** @throws CricketError deadline-exceeded at the time-out, when the whole tree of processes is dead */
+  execSync(request: ExecRequest): Promise<ExecResult>;
+  /** Resolves when the container has ended; its record then has `end`. Rejects when `signal` is aborted. */
+  wait(id: string, signal: AbortSignal): Promise<ContainerView>;
+  /** The launch program of the container as text, one numbered step a line. */
+  explain(id: string): Promise<string>;
+}
+
+/** AuthConfig of CRI v1; all empty: what the node is configured with. */
+export interface RegistryAuth {
+  username: string;
+  password: string;
+  /** base64 of "user:password". */
+  auth: string;
+  serverAddress: string;
+  /** A refresh token. */
+  identityToken: string;
+  /** A bearer token. */
+  registryToken: string;
+}
+
+export interface LayerProgress {
+  digest: string;
+  doneBytes: number;
+  /** 0 while it is not known. */
+  totalBytes: number;
+}
+
+export interface PullRequest {
+  reference: string;
+  auth?: RegistryAuth;
+  /** Called often; the receiver thins it out. */
+  onProgress?: (layers: readonly LayerProgress[]) => void;
+  signal: AbortSignal;
+}
+
+export interface ImageView {
+  /** "sha256:<config digest>". */
+  readonly id: string;
+  readonly repoTags: readonly string[];
+  readonly repoDigests: readonly string[];
+  readonly sizeBytes: number;
+  /** The user the image names: a number, or else a name; neither means root. */
+  readonly uid?: number | undefined;
+  readonly username: string;
+  readonly annotations: Readonly<Record<string, string>>;
+  readonly pinned: boolean;
+}
+
+export interface FilesystemUsage {
+  timestampNs: bigint;
+  /** A directory on the filesystem in question: the kubelet calls statfs on it. */
+  mountpoint: string;
+  usedBytes: bigint;
+  inodesUsed: bigint;
+}
+
+export interface ImageUseCases {
+  pull(request: PullRequest): Promise<{ imageId: string }>;
+  list(): readonly ImageView[];
+  /** By id, id prefix, tag, digest or short name; equal answers for all of them. Undefined: not on this node. */
+  find(reference: string): ImageView | undefined;
+  /** For verbose status: shown as JSON under the key "info". crictl reads `imageSpec` and `chainID`. */
+  describe(reference: string): Promise<object>;
+  /** All names of the image. Idempotent. @throws CricketError failed-precondition when a container uses it */
+  remove(reference: string): Promise<void>;
+  fsInfo(): { images: readonly FilesystemUsage[]; containers: readonly FilesystemUsage[] };
+}
+
+export interface PressureAverages {
+  totalMicroseconds: bigint;
+  avg10: number;
+  avg60: number;
+  avg300: number;
+}
+
+export interface Pressure {
+  some: PressureAverages;
+  full: PressureAverages;
+}
+
+/** Optional: what the kernel does not tell here (no PSI on cgroup v1, no swap accounting, no earlier sample). */
+export interface ResourceUsage {
+  timestampNs: bigint;
+  cpu: { usageCoreNs: bigint; usageNanoCores?: bigint; pressure?: Pressure };
+  memory: {
+    workingSetBytes: bigint;
+    /** Limit minus working set; absent without a limit. */
+    availableBytes?: bigint;
+    usageBytes: bigint;
+    rssBytes: bigint;
+    pageFaults: bigint;
+    majorPageFaults: bigint;
+    pressure?: Pressure;
+  };
+  swap?: { availableBytes?: bigint; usageBytes: bigint };
+  ioPressure?: Pressure;
+}
+
+export interface ContainerUsage {
+  container: ContainerView;
+  /** Absent for a container without processes. */
+  usage?: ResourceUsage;
+  writableLayer?: FilesystemUsage;
+}
+
+export interface InterfaceUsage {
+  name: string;
+  rxBytes: bigint;
+  rxErrors: bigint;
+  txBytes: bigint;
+  txErrors: bigint;
+}
+
+export interface SandboxUsage {
+  sandbox: SandboxView;
+  usage?: ResourceUsage;
+  network?: { timestampNs: bigint; interfaces: readonly InterfaceUsage[] };
+  processCount?: bigint;
+  containers: readonly ContainerUsage[];
+}
+
+export interface StatsUseCases {
+  ofContainers(containers: readonly ContainerView[]): Promise<readonly ContainerUsage[]>;
+  ofSandboxes(sandboxes: readonly SandboxView[]): Promise<readonly SandboxUsage[]>;
+}
+
+export interface NodeCondition {
+  type: "RuntimeReady" | "NetworkReady";
+  status: boolean;
+  /** CamelCase word; "" when the condition is met. */
+  reason: string;
+  message: string;
+}
+
+export interface NodeStatus {
+  conditions: readonly NodeCondition[];
+  /** Has the default handler under the name "". */
+  handlers: readonly { name: string; recursiveReadOnlyMounts: boolean; userNamespaces: boolean }[];
+  features: { supplementalGroupsPolicy: boolean; userNamespacesHostNetwork: boolean };
+}
+
+export interface NodeUseCases {
+  version(): { runtimeName: string; runtimeVersion: string };
+  status(): NodeStatus;
+  /** For verbose status: shown as JSON under the key "config". Without secrets. */
+  describe(): Promise<object>;
+  cgroupDriver(): "systemd" | "cgroupfs";
+  updatePodCidr(cidr: string): Promise<void>;
+}
+
+export interface UseCases {
+  sandboxes: SandboxUseCases;
+  containers: ContainerUseCases;
+  images: ImageUseCases;
+  stats: StatsUseCases;
+  node: NodeUseCases;
+}
