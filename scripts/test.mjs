@@ -1,0 +1,145 @@
+// npm test [-- SUITE...|FILE...] [--no-install]: sets up what the tests need, then runs the suites one after the
+// other. The last line is "N passed, N failed, N skipped"; the lines before it say why tests were skipped.
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { build, buildParts } from "./build.mjs";
+import { installPackages } from "./debian-packages.mjs";
+import { root, run, seconds } from "./step.mjs";
+import { setup } from "./setup.mjs";
+
+/**
+ * In this order: what is quick and explains most comes first. Kernel and daemon tests look at mounts, cgroups and
+ * interfaces of the whole machine, so their files run one at a time.
+ */
+const suites = [
+  { name: "unit", serial: false, timeoutMs: 120_000 },
+  { name: "kernel", serial: true, timeoutMs: 300_000 },
+  { name: "daemon", serial: true, timeoutMs: 600_000 },
+  { name: "crash", serial: true, timeoutMs: 600_000 },
+  { name: "conformance", serial: true, timeoutMs: 1_800_000 },
+  { name: "guest", serial: true, timeoutMs: 1_200_000 },
+];
+
+function testFiles(directory) {
+  if (!fs.existsSync(path.join(root, directory))) return [];
+  return fs
+    .readdirSync(path.join(root, directory), { withFileTypes: true })
+    .flatMap((entry) => {
+      const file = path.join(directory, entry.name);
+      if (entry.isDirectory()) return testFiles(file);
+      return entry.name.endsWith(".test.ts") ? [file] : [];
+    })
+    .toSorted();
+}
+
+/** The suites to run with their files: all, those named, or just the files named. */
+function selection(names) {
+  const all = suites.map((suite) => ({ ...suite, files: testFiles(path.join("test", suite.name)) }));
+  if (names.length === 0) return all;
+  return all
+    .map((suite) => ({
+      ...suite,
+      files: suite.files.filter((file) =>
+        names.some(
+          (name) =>
+            name === suite.name ||
+            file === path.normalize(name) ||
+            file.startsWith(`${path.normalize(name)}/`),
+        ),
+      ),
+    }))
+    .filter((suite) => suite.files.length > 0);
+}
+
+function readResults(file) {
+  if (!fs.existsSync(file)) return [];
+  return fs
+    .readFileSync(file, "utf8")
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => JSON.parse(line));
+}
+
+function runSuite(suite, directory) {
+  if (suite.files.length === 0) return [];
+  const start = performance.now();
+  process.stdout.write(`\n== ${suite.name}: ${suite.files.length} files\n`);
+  const results = path.join(directory, `${suite.name}.jsonl`);
+  const status = run(process.execPath, [
+    "--import",
+    "tsx",
+    "--test",
+    `--test-timeout=${suite.timeoutMs}`,
+    ...(suite.serial ? ["--test-concurrency=1"] : []),
+    `--test-reporter=${process.stdout.isTTY ? "spec" : path.join(root, "scripts", "test-printer.mjs")}`,
+    "--test-reporter-destination=stdout",
+    `--test-reporter=${path.join(root, "scripts", "test-reporter.mjs")}`,
+    `--test-reporter-destination=${results}`,
+    ...suite.files,
+  ]);
+  const tests = readResults(results);
+  const failed = tests.some((test) => test.result === "failed");
+  // A runner that died, or that failed without saying which test, must not count as a pass.
+  if (status !== 0 && !failed)
+    tests.push({ name: `the test runner ended with status ${status}`, file: suite.name, result: "failed" });
+  process.stdout.write(`== ${suite.name}: ${seconds(start)}\n`);
+  return tests;
+}
+
+/** In CI everything can be installed, so a test that misses a package there has not been run by mistake. */
+function refuseMissingPackages(tests) {
+  if (process.env.CI !== "true") return tests;
+  return tests.map((test) =>
+    test.result === "skipped" && test.reason.startsWith("needs the package")
+      ? { ...test, result: "failed", reason: `${test.reason}: not accepted in CI` }
+      : test,
+  );
+}
+
+function summarize(tests) {
+  const of = (result) => tests.filter((test) => test.result === result);
+  for (const [reason, count] of countByReason(of("skipped")))
+    process.stdout.write(`skipped ${count}: ${reason}\n`);
+  for (const test of of("failed")) {
+    const file = test.file === undefined ? "" : path.relative(root, test.file);
+    process.stdout.write(
+      `FAILED ${file}: ${test.name}${test.reason === undefined ? "" : ` (${test.reason})`}\n`,
+    );
+  }
+  process.stdout.write(
+    `${of("passed").length} passed, ${of("failed").length} failed, ${of("skipped").length} skipped\n`,
+  );
+  return of("failed").length === 0 && of("passed").length > 0;
+}
+
+function countByReason(tests) {
+  const counts = new Map();
+  for (const test of tests) counts.set(test.reason, (counts.get(test.reason) ?? 0) + 1);
+  return counts;
+}
+
+function main() {
+  const names = process.argv.slice(2).filter((argument) => argument !== "--no-install");
+  const mayInstall = !process.argv.includes("--no-install");
+  const chosen = selection(names);
+  if (chosen.every((suite) => suite.files.length === 0)) {
+    process.stderr.write(
+      `no test matches ${names.join(" ")}; suites: ${suites.map((suite) => suite.name).join(" ")}\n`,
+    );
+    return false;
+  }
+  setup();
+  if (mayInstall && chosen.some((suite) => suite.name !== "unit")) installPackages(["test"]);
+  // Unit and kernel tests run from the sources; only the suites that start the daemon want it compiled.
+  if (chosen.some((suite) => !["unit", "kernel"].includes(suite.name) && suite.files.length > 0)) build();
+  else buildParts();
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), "cricket-test-results-"));
+  try {
+    return summarize(refuseMissingPackages(chosen.flatMap((suite) => runSuite(suite, directory))));
+  } finally {
+    fs.rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+process.exitCode = main() ? 0 : 1;
