@@ -64,7 +64,7 @@ export interface ContainerDefaults {
 }
 
 export interface SandboxDefaults {
-  /** Names or `prefix*` patterns; see sysctl-allow-list.ts. */
+  /** Names or `prefix*` patterns. */
   allowedSysctls: string[];
   /** Size of a pod's /dev/shm. */
   shmSizeBytes: number;

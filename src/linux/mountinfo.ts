@@ -1,0 +1,89 @@
+// /proc/<pid>/mountinfo, see proc_pid_mountinfo(5).
+import { readFileSync } from "node:fs";
+import { wrapError } from "../base/errors.ts";
+
+export interface MountEntry {
+  mountId: number;
+  parentId: number;
+  /** "major:minor". */
+  device: string;
+  /** The directory of the filesystem that is the root of this mount; for nsfs "net:[4026531840]". */
+  root: string;
+  mountPoint: string;
+  /** Per-mount options: "rw", "nosuid"... */
+  options: string[];
+  /** Peer group of a shared mount. */
+  sharedGroup?: number;
+  /** Peer group that this mount receives from. */
+  masterGroup?: number;
+  /** The nearest dominant peer group under the process's root. */
+  propagateFromGroup?: number;
+  unbindable: boolean;
+  filesystemType: string;
+  source: string;
+  /** Per-superblock options. */
+  superOptions: string[];
+}
+
+/** The mounts of a process's mount namespace, in the kernel's order. Throws when the process is gone. */
+export function readMountinfo(pid: number | "self" = "self"): MountEntry[] {
+  const file = `/proc/${pid}/mountinfo`;
+  try {
+    return parseMountinfo(readFileSync(file, "latin1"));
+  } catch (error) {
+    throw wrapError(`read ${file}`, error);
+  }
+}
+
+/**
+ * Parses mountinfo. `text` has one character a byte (latin1), because paths need not be UTF-8; those that are come
+ * out decoded. Lines the kernel would not write are left out.
+ */
+export function parseMountinfo(text: string): MountEntry[] {
+  const entries: MountEntry[] = [];
+  for (const line of text.split("\n")) {
+    const entry = parseLine(line);
+    if (entry !== undefined) entries.push(entry);
+  }
+  return entries;
+}
+
+function parseLine(line: string): MountEntry | undefined {
+  const fields = line.split(" ");
+  // Between the sixth field and "-" there are zero or more optional fields.
+  const separator = fields.indexOf("-", 6);
+  if (separator === -1 || fields.length < separator + 4) return undefined;
+  const [mountId = "", parentId = "", device = "", root = "", mountPoint = "", options = ""] = fields;
+  const [filesystemType = "", source = "", superOptions = ""] = fields.slice(separator + 1);
+  const entry: MountEntry = {
+    mountId: Number(mountId),
+    parentId: Number(parentId),
+    device,
+    root: unescape(root),
+    mountPoint: unescape(mountPoint),
+    options: options.split(","),
+    unbindable: false,
+    filesystemType: unescape(filesystemType),
+    source: unescape(source),
+    superOptions: superOptions.split(",").map(unescape),
+  };
+  for (const field of fields.slice(6, separator)) applyOptional(entry, field);
+  return entry;
+}
+
+function applyOptional(entry: MountEntry, field: string): void {
+  const [tag = "", group = ""] = field.split(":");
+  if (tag === "shared") entry.sharedGroup = Number(group);
+  else if (tag === "master") entry.masterGroup = Number(group);
+  else if (tag === "propagate_from") entry.propagateFromGroup = Number(group);
+  else if (tag === "unbindable") entry.unbindable = true;
+}
+
+// The kernel writes space, tab, newline, backslash and # as three octal digits.
+function unescape(field: string): string {
+  const plain = field.replace(/\\([0-3][0-7]{2})/g, (_match, digits: string) =>
+    String.fromCharCode(Number.parseInt(digits, 8)),
+  );
+  // eslint-disable-next-line no-control-regex
+  return /[\x80-\xff]/.test(plain) ? Buffer.from(plain, "latin1").toString("utf8") : plain;
+}
