@@ -38,6 +38,18 @@ const sysOpenat2 = libc.func(
   "long syscall(long number, int dirfd, const char *path, void *how, size_t size)",
 );
 
+/**
+ * A path for a *at call: text, or bytes with their closing NUL for names that are no valid UTF-8 (a name in a layer
+ * is any bytes without "/" and NUL).
+ */
+export type PathName = string | Uint8Array;
+
+/** A path as it appears in error messages. */
+export function printablePath(path: PathName): string {
+  if (typeof path === "string") return path;
+  return Buffer.from(path.subarray(0, -1)).toString("utf8");
+}
+
 export interface OpenHow {
   flags: number;
   mode?: number;
@@ -48,7 +60,7 @@ export interface OpenHow {
  * openat2(2): opens `path` relative to `dirfd`; O_CLOEXEC is always set. Returns the descriptor.
  * EAGAIN (a rename raced with the walk) is retried.
  */
-export function openat2(dirfd: number, path: string, how: OpenHow): number {
+export function openat2(dirfd: number, path: PathName, how: OpenHow): number {
   const bytes = Buffer.alloc(24);
   bytes.writeBigUInt64LE(BigInt(how.flags | O_CLOEXEC), 0);
   bytes.writeBigUInt64LE(BigInt(how.mode ?? 0), 8);
@@ -58,10 +70,12 @@ export function openat2(dirfd: number, path: string, how: OpenHow): number {
     if (fd !== -1) return fd;
     const errno = lastErrno();
     if (errno === "EINTR" || (errno === "EAGAIN" && attempt < 128)) continue;
-    throw new SyscallError("openat2", errno, path);
+    throw new SyscallError("openat2", errno, printablePath(path));
   }
 }
 
+// int openat(int dirfd, const char *pathname, int flags, mode_t mode);
+const cOpenat = libc.func("int openat(int dirfd, const char *path, int flags, uint32_t mode)");
 const cMkdirat = libc.func("int mkdirat(int dirfd, const char *path, uint32_t mode)");
 const cMknodat = libc.func("int mknodat(int dirfd, const char *path, uint32_t mode, uint64_t dev)");
 const cSymlinkat = libc.func("int symlinkat(const char *target, int newdirfd, const char *linkpath)");
@@ -74,6 +88,10 @@ const cFchownat = libc.func(
 );
 const cFchmod = libc.func("int fchmod(int fd, uint32_t mode)");
 const cUtimensat = libc.func("int utimensat(int dirfd, const char *path, const void *times, int flags)");
+const cFutimens = libc.func("int futimens(int fd, const void *times)");
+const cFchown = libc.func("int fchown(int fd, uint32_t uid, uint32_t gid)");
+const cRenameat = libc.func("int renameat(int olddirfd, const char *old, int newdirfd, const char *path)");
+const cFsync = libc.func("int fsync(int fd)");
 const cClose = libc.func("int close(int fd)");
 const cSyncfs = libc.func("int syncfs(int fd)");
 const cFsetxattr = libc.func(
@@ -89,13 +107,24 @@ const cGetxattr = libc.func(
   "intptr_t getxattr(const char *path, const char *name, _Out_ uint8_t *value, size_t size)",
 );
 
-export function mkdirat(dirfd: number, path: string, mode: number): void {
-  check(cMkdirat(dirfd, path, mode) as number, "mkdirat", path);
+export function mkdirat(dirfd: number, path: PathName, mode: number): void {
+  checkAt(cMkdirat(dirfd, path, mode) as number, "mkdirat", path);
+}
+
+// As check(), for paths that may be bytes: the text form is made only for an error.
+function checkAt(result: number, syscall: string, path: PathName): number {
+  if (result === -1) throw new SyscallError(syscall, lastErrno(), printablePath(path));
+  return result;
+}
+
+/** openat(2) with O_CLOEXEC, for a single name below an open directory; it follows symlinks unless told O_NOFOLLOW. */
+export function openat(dirfd: number, name: PathName, flags: number, mode = 0): number {
+  return checkAt(cOpenat(dirfd, name, flags | O_CLOEXEC, mode) as number, "openat", name);
 }
 
 /** `mode` carries the file type (S_IFCHR ...); `device` is makedev(3)'s 64-bit form, see `makedev`. */
-export function mknodat(dirfd: number, path: string, mode: number, device: bigint): void {
-  check(cMknodat(dirfd, path, mode, device) as number, "mknodat", path);
+export function mknodat(dirfd: number, path: PathName, mode: number, device: bigint): void {
+  checkAt(cMknodat(dirfd, path, mode, device) as number, "mknodat", path);
 }
 
 /** makedev(3): the 64-bit device number of the C library. */
@@ -106,20 +135,20 @@ export function makedev(major: number, minor: number): bigint {
   );
 }
 
-export function symlinkat(target: string, dirfd: number, path: string): void {
-  check(cSymlinkat(target, dirfd, path) as number, "symlinkat", path);
+export function symlinkat(target: PathName, dirfd: number, path: PathName): void {
+  checkAt(cSymlinkat(target, dirfd, path) as number, "symlinkat", path);
 }
 
-export function linkat(oldDirfd: number, oldPath: string, dirfd: number, path: string, flags = 0): void {
-  check(cLinkat(oldDirfd, oldPath, dirfd, path, flags) as number, "linkat", path);
+export function linkat(oldDirfd: number, oldPath: PathName, dirfd: number, path: PathName, flags = 0): void {
+  checkAt(cLinkat(oldDirfd, oldPath, dirfd, path, flags) as number, "linkat", path);
 }
 
-export function unlinkat(dirfd: number, path: string, flags = 0): void {
-  check(cUnlinkat(dirfd, path, flags) as number, "unlinkat", path);
+export function unlinkat(dirfd: number, path: PathName, flags = 0): void {
+  checkAt(cUnlinkat(dirfd, path, flags) as number, "unlinkat", path);
 }
 
-export function fchownat(dirfd: number, path: string, uid: number, gid: number, flags: number): void {
-  check(cFchownat(dirfd, path, uid, gid, flags) as number, "fchownat", path);
+export function fchownat(dirfd: number, path: PathName, uid: number, gid: number, flags: number): void {
+  checkAt(cFchownat(dirfd, path, uid, gid, flags) as number, "fchownat", path);
 }
 
 export function fchmod(fd: number, mode: number): void {
@@ -131,20 +160,52 @@ export interface Timespec {
   nanoseconds: number;
 }
 
-/** utimensat(2) with both times; the pair is packed as two `struct timespec` of 64-bit fields. */
+/** utimensat(2) with both times. */
 export function utimensat(
   dirfd: number,
-  path: string,
+  path: PathName,
   atime: Timespec,
   mtime: Timespec,
   flags: number,
 ): void {
-  const times = Buffer.alloc(32);
+  packTimes(atime, mtime);
+  checkAt(cUtimensat(dirfd, path, times, flags) as number, "utimensat", path);
+}
+
+/** futimens(3) with both times. */
+export function futimens(fd: number, atime: Timespec, mtime: Timespec): void {
+  packTimes(atime, mtime);
+  check(cFutimens(fd, times) as number, "futimens", `fd ${fd}`);
+}
+
+// Two `struct timespec` of 64-bit fields; one buffer a thread, as the kernel copies it during the call.
+const times = Buffer.alloc(32);
+
+function packTimes(atime: Timespec, mtime: Timespec): void {
   times.writeBigInt64LE(atime.seconds, 0);
   times.writeBigInt64LE(BigInt(atime.nanoseconds), 8);
   times.writeBigInt64LE(mtime.seconds, 16);
   times.writeBigInt64LE(BigInt(mtime.nanoseconds), 24);
-  check(cUtimensat(dirfd, path, times, flags) as number, "utimensat", path);
+}
+
+/** fchown(2). It clears setuid, setgid and file capabilities: set those afterwards. */
+export function fchown(fd: number, uid: number, gid: number): void {
+  check(cFchown(fd, uid, gid) as number, "fchown", `fd ${fd}`);
+}
+
+/** renameat(2). */
+export function renameat(oldDirfd: number, oldPath: PathName, dirfd: number, path: PathName): void {
+  checkAt(cRenameat(oldDirfd, oldPath, dirfd, path) as number, "renameat", oldPath);
+}
+
+/** unlinkat(2) off the main thread: freeing the blocks of a very large file takes long. */
+export async function unlinkatAsync(dirfd: number, path: PathName): Promise<void> {
+  checkAt(await callAsync(cUnlinkat, dirfd, path, 0), "unlinkat", path);
+}
+
+/** fsync(2) off the main thread; on a directory it makes the renames in it durable. */
+export async function fsync(fd: number): Promise<void> {
+  check(await callAsync(cFsync, fd), "fsync", `fd ${fd}`);
 }
 
 export function close(fd: number): void {
@@ -179,8 +240,8 @@ export function setxattrPath(path: string, name: string, value: Uint8Array): voi
   check(cSetxattr(path, name, value, value.length, 0) as number, `setxattr ${name}`, path);
 }
 
-export function lsetxattr(path: string, name: string, value: Uint8Array): void {
-  check(cLsetxattr(path, name, value, value.length, 0) as number, `lsetxattr ${name}`, path);
+export function lsetxattr(path: PathName, name: string, value: Uint8Array): void {
+  checkAt(cLsetxattr(path, name, value, value.length, 0) as number, `lsetxattr ${name}`, path);
 }
 
 /** getxattr(2); undefined where the attribute is not set. */
