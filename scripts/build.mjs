@@ -69,7 +69,8 @@ export function buildParts() {
   const generator = ["generate.mjs", "generate.ts"]
     .map((name) => path.join("cri-api", name))
     .find((name) => fs.existsSync(path.join(root, name)));
-  if (generator !== undefined) runOrExit(process.execPath, ["--import", "tsx", generator]);
+  if (generator !== undefined)
+    runOrExit(process.execPath, [...(generator.endsWith(".ts") ? ["--import", "tsx"] : []), generator]);
 }
 
 /** Everything, ready to run as `node dist/src/main.js`. */

@@ -1,0 +1,83 @@
+// What a test needs of the machine. A need that is not met is an explicit skip with the reason, which the test
+// runner counts and prints; a missing Debian package is a failure where everything can be installed (CI).
+
+import fs from "node:fs";
+import path from "node:path";
+
+interface DebianPackage {
+  name: string;
+  for: string;
+  files: string[];
+}
+
+const packages = JSON.parse(
+  fs.readFileSync(path.join(import.meta.dirname, "../../scripts/debian-packages.json"), "utf8"),
+) as DebianPackage[];
+
+/** Names of what can be asked for beside Debian packages (`package:nftables`). */
+export type Feature = "root" | "cgroup-v1" | "cgroup-v2" | "overlay" | "user-namespaces" | "cgroup-kill";
+
+export type Need = Feature | `package:${string}`;
+
+const features: Record<Feature, { isMet: () => boolean; reason: string }> = {
+  root: { isMet: () => process.getuid?.() === 0, reason: "needs root" },
+  "cgroup-v1": {
+    isMet: () => fs.existsSync("/sys/fs/cgroup/memory/tasks"),
+    reason: "needs the cgroup v1 memory controller at /sys/fs/cgroup/memory",
+  },
+  "cgroup-v2": {
+    isMet: () => fs.existsSync("/sys/fs/cgroup/cgroup.controllers"),
+    reason: "needs cgroup v2 at /sys/fs/cgroup",
+  },
+  "cgroup-kill": {
+    isMet: () => cgroupV2Roots().some(hasKillFile),
+    reason: "needs cgroup.kill (Linux 5.14)",
+  },
+  overlay: {
+    isMet: () => /\toverlay$/m.test(fs.readFileSync("/proc/filesystems", "utf8")),
+    reason: "needs the overlay filesystem",
+  },
+  "user-namespaces": {
+    isMet: () => Number(readOr("/proc/sys/user/max_user_namespaces", "0")) > 0,
+    reason: "needs user namespaces",
+  },
+};
+
+function readOr(file: string, fallback: string): string {
+  return fs.existsSync(file) ? fs.readFileSync(file, "utf8") : fallback;
+}
+
+function cgroupV2Roots(): string[] {
+  return ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].filter((root) =>
+    fs.existsSync(path.join(root, "cgroup.procs")),
+  );
+}
+
+// The root cgroup itself has no cgroup.kill: any child shows whether the kernel does.
+function hasKillFile(root: string): boolean {
+  const child = fs.readdirSync(root, { withFileTypes: true }).find((entry) => entry.isDirectory());
+  return child !== undefined && fs.existsSync(path.join(root, child.name, "cgroup.kill"));
+}
+
+function unmet(need: Need): string | undefined {
+  if (!need.startsWith("package:")) {
+    const feature = features[need as Feature];
+    return feature.isMet() ? undefined : feature.reason;
+  }
+  const name = need.slice("package:".length);
+  const found = packages.find((entry) => entry.name === name);
+  if (found === undefined) throw new Error(`${name} is not in scripts/debian-packages.json`);
+  return found.files.some((file) => fs.existsSync(file)) ? undefined : `needs the package ${name}`;
+}
+
+/**
+ * Test options that skip the test, with the reason, unless every need is met:
+ * `test("...", requires("root", "package:nftables"), async () => {...})`.
+ */
+export function requires(...needs: Need[]): { skip?: string } {
+  for (const need of needs) {
+    const reason = unmet(need);
+    if (reason !== undefined) return { skip: reason };
+  }
+  return {};
+}
