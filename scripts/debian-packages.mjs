@@ -4,11 +4,12 @@ import fs from "node:fs";
 import { root } from "./step.mjs";
 
 /**
- * Reads scripts/debian-packages.json: name, one of its files (how its presence is seen), use, and `for`: "build",
- * "check" or "test".
+ * Reads scripts/debian-packages.json: name, some of its files (any one of them shows that it is there), use, `for`
+ * ("build", "check" or "test"), and `architecture` where it exists for one only.
  */
 export function debianPackages() {
-  return JSON.parse(fs.readFileSync(`${root}/scripts/debian-packages.json`, "utf8"));
+  const entries = JSON.parse(fs.readFileSync(`${root}/scripts/debian-packages.json`, "utf8"));
+  return entries.filter(({ architecture }) => architecture === undefined || architecture === process.arch);
 }
 
 const isPresent = (entry) => entry.files.some((file) => fs.existsSync(file));

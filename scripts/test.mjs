@@ -6,6 +6,7 @@ import path from "node:path";
 import { build, buildParts } from "./build.mjs";
 import { installPackages } from "./debian-packages.mjs";
 import { root, run, seconds } from "./step.mjs";
+import { cannotRunGuest, runInGuest } from "./guest.mjs";
 import { setup } from "./setup.mjs";
 
 /**
@@ -21,6 +22,11 @@ const suites = [
   { name: "guest", serial: true, timeoutMs: 1_200_000 },
 ];
 
+/** Kernel tests that run in the guest too: what differs with cgroup v2 or an older kernel. */
+const alsoInGuest = ["test/kernel/cgroup"];
+
+const guestTimeoutMs = 900_000;
+
 function testFiles(directory) {
   if (!fs.existsSync(path.join(root, directory))) return [];
   return fs
@@ -35,22 +41,22 @@ function testFiles(directory) {
 
 /** The suites to run with their files: all, those named, or just the files named. */
 function selection(names) {
-  const all = suites.map((suite) => ({ ...suite, files: testFiles(path.join("test", suite.name)) }));
+  const all = suites.map((suite) => ({ ...suite, files: filesOf(suite.name) }));
   if (names.length === 0) return all;
+  const isNamed = (file) =>
+    names.some((name) => file === path.normalize(name) || file.startsWith(`${path.normalize(name)}/`));
   return all
     .map((suite) => ({
       ...suite,
-      files: suite.files.filter((file) =>
-        names.some(
-          (name) =>
-            name === suite.name ||
-            file === path.normalize(name) ||
-            file.startsWith(`${path.normalize(name)}/`),
-        ),
+      // A kernel test named by its file runs here; in the guest only with the guest's whole suite.
+      files: suite.files.filter(
+        (file) => names.includes(suite.name) || (file.startsWith(`test/${suite.name}/`) && isNamed(file)),
       ),
     }))
     .filter((suite) => suite.files.length > 0);
 }
+
+const filesOf = (name) => [`test/${name}`, ...(name === "guest" ? alsoInGuest : [])].flatMap(testFiles);
 
 function readResults(file) {
   if (!fs.existsSync(file)) return [];
@@ -61,23 +67,31 @@ function readResults(file) {
     .map((line) => JSON.parse(line));
 }
 
-function runSuite(suite, directory) {
-  if (suite.files.length === 0) return [];
-  const start = performance.now();
-  process.stdout.write(`\n== ${suite.name}: ${suite.files.length} files\n`);
-  const results = path.join(directory, `${suite.name}.jsonl`);
-  const status = run(process.execPath, [
+/** Arguments of node for one suite. The reporters are named by path, as the guest sees the checkout elsewhere. */
+function nodeArguments(suite, results) {
+  return [
     "--import",
     "tsx",
     "--test",
     `--test-timeout=${suite.timeoutMs}`,
     ...(suite.serial ? ["--test-concurrency=1"] : []),
-    `--test-reporter=${process.stdout.isTTY ? "spec" : path.join(root, "scripts", "test-printer.mjs")}`,
+    `--test-reporter=${process.stdout.isTTY ? "spec" : "./scripts/test-printer.mjs"}`,
     "--test-reporter-destination=stdout",
-    `--test-reporter=${path.join(root, "scripts", "test-reporter.mjs")}`,
+    "--test-reporter=./scripts/test-reporter.mjs",
     `--test-reporter-destination=${results}`,
     ...suite.files,
-  ]);
+  ];
+}
+
+async function runSuite(suite, directory) {
+  if (suite.files.length === 0) return [];
+  const start = performance.now();
+  process.stdout.write(`\n== ${suite.name}: ${suite.files.length} files\n`);
+  const unable = suite.name === "guest" ? cannotRunGuest() : undefined;
+  if (unable !== undefined)
+    return suite.files.map((file) => ({ name: file, file, result: "skipped", reason: unable }));
+  const results = path.join(directory, `${suite.name}.jsonl`);
+  const status = await (suite.name === "guest" ? runGuestSuite : runHere)(suite, results);
   const tests = readResults(results);
   const failed = tests.some((test) => test.result === "failed");
   // A runner that died, or that failed without saying which test, must not count as a pass.
@@ -85,6 +99,15 @@ function runSuite(suite, directory) {
     tests.push({ name: `the test runner ended with status ${status}`, file: suite.name, result: "failed" });
   process.stdout.write(`== ${suite.name}: ${seconds(start)}\n`);
   return tests;
+}
+
+const runHere = (suite, results) => run(process.execPath, nodeArguments(suite, results));
+
+function runGuestSuite(suite, results) {
+  return runInGuest(nodeArguments(suite, "/run/job/results"), guestTimeoutMs, (job) => {
+    const written = path.join(job, "results");
+    if (fs.existsSync(written)) fs.copyFileSync(written, results);
+  });
 }
 
 /** In CI everything can be installed, so a test that misses a package there has not been run by mistake. */
@@ -119,7 +142,7 @@ function countByReason(tests) {
   return counts;
 }
 
-function main() {
+async function main() {
   const names = process.argv.slice(2).filter((argument) => argument !== "--no-install");
   const mayInstall = !process.argv.includes("--no-install");
   const chosen = selection(names);
@@ -136,10 +159,12 @@ function main() {
   else buildParts();
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), "cricket-test-results-"));
   try {
-    return summarize(refuseMissingPackages(chosen.flatMap((suite) => runSuite(suite, directory))));
+    const tests = [];
+    for (const suite of chosen) tests.push(...(await runSuite(suite, directory)));
+    return summarize(refuseMissingPackages(tests));
   } finally {
     fs.rmSync(directory, { recursive: true, force: true });
   }
 }
 
-process.exitCode = main() ? 0 : 1;
+process.exitCode = (await main()) ? 0 : 1;

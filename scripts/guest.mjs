@@ -1,0 +1,105 @@
+// Runs test files in a guest: Debian's user-mode-linux is a 6.1 kernel that runs as an ordinary process. It gives a
+// machine with cgroup v2 alone, and a second, older kernel, wherever the tests run.
+import { spawn, spawnSync } from "node:child_process";
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { missingPackages } from "./debian-packages.mjs";
+import { root } from "./step.mjs";
+
+const needed = ["user-mode-linux", "kmod"];
+const diskBytes = 4 * 1024 ** 3;
+
+/** Why the guest cannot run here, or undefined. */
+export function cannotRunGuest() {
+  if (process.arch !== "x64") return "needs user-mode-linux, which is for x86-64 only";
+  const missing = missingPackages(["test"]).find((entry) => needed.includes(entry.name));
+  return missing === undefined ? undefined : `needs the package ${missing.name}`;
+}
+
+/**
+ * Boots the guest, runs `node <args>` there in the checkout and turns it off. Paths in `args` may use `/run/job/`
+ * for the directory whose files `afterwards(directory)` can read. Returns node's exit status; 124 when the guest was
+ * still up after `timeoutMs`, 125 when it ended without having run node.
+ */
+export async function runInGuest(args, timeoutMs, afterwards) {
+  const job = fs.mkdtempSync(path.join(os.tmpdir(), "cricket-guest-"));
+  try {
+    writeJob(job, args);
+    const timedOut = await boot(job, timeoutMs);
+    afterwards(job);
+    if (timedOut) return 124;
+    return readStatus(job);
+  } finally {
+    fs.rmSync(job, { recursive: true, force: true });
+  }
+}
+
+function writeJob(job, args) {
+  fs.writeFileSync(path.join(job, "checkout"), root);
+  fs.writeFileSync(path.join(job, "node"), process.execPath);
+  fs.writeFileSync(path.join(job, "arguments"), args.join("\n"));
+  fs.copyFileSync(path.join(root, "test", "guest", "init.sh"), path.join(job, "init.sh"));
+  fs.chmodSync(path.join(job, "init.sh"), 0o755);
+  const disk = path.join(job, "disk");
+  fs.writeFileSync(disk, "");
+  fs.truncateSync(disk, diskBytes);
+  const made = spawnSync("mkfs.ext4", ["-q", "-O", "^has_journal", disk], {
+    env: systemPath(),
+    encoding: "utf8",
+  });
+  if (made.status !== 0) throw new Error(`mkfs.ext4: ${made.error?.message ?? made.stderr}`);
+}
+
+const systemPath = () => ({ ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` });
+
+/** Resolves to true when the guest had to be killed. Its console goes to this process's standard output. */
+async function boot(job, timeoutMs) {
+  const kernelArgs = [
+    "rootfstype=hostfs",
+    "rootflags=/",
+    "rw",
+    "quiet",
+    "loglevel=0",
+    "mem=1536M",
+    `ubda=${path.join(job, "disk")}`,
+    `init=${path.join(job, "init.sh")}`,
+    "con=null",
+    "con0=null,fd:1",
+  ];
+  // A process group of its own: the kernel runs each process of the guest in a traced process of the host.
+  const guest = spawn("linux.uml", kernelArgs, { stdio: ["ignore", "pipe", "ignore"], detached: true });
+  guest.stdout.pipe(process.stdout, { end: false });
+  let timedOut = false;
+  const timer = setTimeout(() => {
+    timedOut = true;
+    killGroup(guest.pid);
+  }, timeoutMs);
+  const onExit = () => killGroup(guest.pid);
+  process.once("exit", onExit);
+  try {
+    await new Promise((resolve, reject) => guest.once("error", reject).once("close", resolve));
+  } finally {
+    clearTimeout(timer);
+    process.off("exit", onExit);
+    killGroup(guest.pid);
+  }
+  return timedOut;
+}
+
+function killGroup(pid) {
+  if (pid === undefined) return;
+  try {
+    process.kill(-pid, "SIGKILL");
+  } catch {
+    // ESRCH: all of it has ended.
+  }
+}
+
+function readStatus(job) {
+  try {
+    return Number(fs.readFileSync(path.join(job, "status"), "utf8"));
+  } catch {
+    return 125;
+  }
+}
