@@ -1,0 +1,301 @@
+// The cgroupfs driver: what sandboxes and containers ask of cgroups, whichever versions the machine has.
+import { closeSync, constants, mkdirSync, openSync } from "node:fs";
+import { open } from "node:fs/promises";
+import { errnoOf, failedPrecondition, SyscallError } from "../../base/errors.ts";
+import { replaceDeviceFilter } from "../bpf.ts";
+import {
+  readCgroupFile,
+  readNumber,
+  writeCgroupFile,
+  writeCgroupFileLines,
+  writeError,
+} from "./cgroup-file.ts";
+import { checkCgroupPath } from "./cgroup-path.ts";
+import type { CgroupLimits, CgroupResources, CgroupWrite } from "./cgroup-resources.ts";
+import { oomEventsPath, readCgroupStats, readOomKills, type CgroupStats } from "./cgroup-stats.ts";
+import { createCgroup, enableControllers, listChildren, removeCgroup, removeTree } from "./cgroup-tree.ts";
+import { encodeDeviceFilter } from "./device-filter.ts";
+import { formatException, resolveDeviceRules, type DeviceRule } from "./device-rules.ts";
+import { freeze, hasProcesses, killProcesses, processesOf, thaw } from "./kill-processes.ts";
+import { allHierarchies, hierarchyOf, trackingHierarchy, type CgroupLayout } from "./layout.ts";
+import { planWrites, type PlanContext } from "./plan-writes.ts";
+import { readLimits } from "./read-limits.ts";
+
+/** Open descriptors with which a new process enters a cgroup. Disposing closes them. */
+export interface CgroupJoin extends Disposable {
+  /** v1 `tasks` files: the new process, still single-threaded, writes "0" to each. */
+  readonly files: number[];
+  /** The v2 directory for CLONE_INTO_CGROUP; absent without v2. */
+  readonly directory?: number;
+  /** `cgroup.kill` of the v2 directory, write-only; absent before Linux 5.14. */
+  readonly killFile?: number;
+}
+
+export class CgroupManager {
+  readonly layout: CgroupLayout;
+
+  constructor(layout: CgroupLayout) {
+    this.layout = layout;
+  }
+
+  /** Makes the cgroup in every hierarchy, with what is missing above it, and sets limits. Existing ones are used. */
+  create(path: string, resources?: CgroupResources): void {
+    const checked = checkCgroupPath(path);
+    createCgroup(this.layout, checked);
+    if (resources !== undefined) this.setResources(checked, resources);
+  }
+
+  exists(path: string): boolean {
+    const { root } = trackingHierarchy(this.layout);
+    return readCgroupFile(`${root}${checkCgroupPath(path)}/cgroup.procs`) !== undefined;
+  }
+
+  /** Names of the cgroups directly below `path`, in any hierarchy: orphans may be left in only some. */
+  list(path: string): string[] {
+    return listChildren(this.layout, checkCgroupPath(path));
+  }
+
+  /** What a process needs to enter the cgroup. */
+  joinFiles(path: string): CgroupJoin {
+    return this.#open(checkCgroupPath(path), "");
+  }
+
+  /**
+   * As `joinFiles`, but in v2 a cgroup of its own below the container's, so that an exec can be killed with all its
+   * children. No controller is switched on for it: it shares the container's limits, and the container's own
+   * processes may stay where they are. Disposing removes it; while something daemonised lives in it, it stays until
+   * the container's cgroup is removed. Without v2 there is no `directory` and no `killFile`.
+   */
+  execSubgroup(path: string, id: string): CgroupJoin {
+    const checked = checkCgroupPath(path);
+    const { unified } = this.layout;
+    if (unified === undefined) return this.#open(checked, "");
+    const name = `/exec-${id.slice(0, 24)}`;
+    const directory = checkCgroupPath(`${checked}${name}`);
+    makeDirectory(unified.root + directory);
+    try {
+      const join = this.#open(checked, name);
+      return {
+        ...join,
+        [Symbol.dispose]: () => {
+          join[Symbol.dispose]();
+          removeTree(unified.root + directory);
+        },
+      };
+    } catch (error) {
+      removeTree(unified.root + directory);
+      throw error;
+    }
+  }
+
+  #open(path: string, v2Subgroup: string): CgroupJoin {
+    const files: number[] = [];
+    const opened: { directory?: number; killFile?: number } = {};
+    const dispose = (): void => {
+      for (const fd of [...files, opened.directory, opened.killFile]) if (fd !== undefined) closeSync(fd);
+    };
+    try {
+      for (const { root } of this.layout.v1) files.push(openFile(`${root}${path}/tasks`, constants.O_WRONLY));
+      const { unified } = this.layout;
+      if (unified !== undefined) {
+        const directory = `${unified.root}${path}${v2Subgroup}`;
+        opened.directory = openFile(directory, constants.O_RDONLY | constants.O_DIRECTORY);
+        const killFile = tryOpen(`${directory}/cgroup.kill`, constants.O_WRONLY);
+        if (killFile !== undefined) opened.killFile = killFile;
+      }
+    } catch (error) {
+      dispose();
+      throw error;
+    }
+    return { files, ...opened, [Symbol.dispose]: dispose };
+  }
+
+  /** An open, readable descriptor of the file with the "oom_kill N" line; the caller closes it. */
+  oomEventsFile(path: string): number | undefined {
+    const file = oomEventsPath(this.layout, checkCgroupPath(path));
+    return file === undefined ? undefined : tryOpen(file, constants.O_RDONLY);
+  }
+
+  /** A write-only descriptor of `cgroup.kill`, where there is one; the caller closes it. */
+  killFile(path: string): number | undefined {
+    const { unified } = this.layout;
+    return unified && tryOpen(`${unified.root}${checkCgroupPath(path)}/cgroup.kill`, constants.O_WRONLY);
+  }
+
+  oomKills(path: string): bigint {
+    return readOomKills(this.layout, checkCgroupPath(path));
+  }
+
+  /**
+   * Sets limits. Throws invalid-argument or failed-precondition naming the file and value that the kernel refused:
+   * `write 5 to .../memory.limit_in_bytes: EBUSY`. For a cgroup with processes use `updateResources`.
+   */
+  setResources(path: string, resources: CgroupResources): void {
+    for (const write of this.#plan(path, resources)) apply(write);
+  }
+
+  /**
+   * Sets limits of a live cgroup. Lowering the memory limit makes the kernel reclaim memory, which can take seconds
+   * and so happens off the main thread. v2 would kill what does not fit; here, as in v1, it is EBUSY.
+   */
+  async updateResources(path: string, resources: CgroupResources): Promise<void> {
+    for (const write of this.#plan(path, resources)) {
+      if (write.file.endsWith("/memory.max")) await reclaimBelow(write);
+      await applyInBackground(write);
+    }
+  }
+
+  #plan(path: string, resources: CgroupResources): CgroupWrite[] {
+    const context = this.#context(path);
+    const { unified } = this.layout;
+    const usesHugepages = resources.hugepageLimits?.some(({ limitBytes }) => limitBytes > 0n) === true;
+    // On a hybrid machine nobody switched the unified hierarchy's controllers on for this path yet.
+    if (this.layout.kind === "hybrid" && usesHugepages && unified?.controllers.includes("hugetlb") === true)
+      enableControllers(unified, context.path, ["hugetlb"]);
+    return planWrites(resources, context);
+  }
+
+  #context(path: string): PlanContext {
+    return { layout: this.layout, path: checkCgroupPath(path), read: readCgroupFile };
+  }
+
+  /** What is set now; 0 and "" for no limit. `asked`: the resources set last, see readLimits. */
+  readResources(path: string, asked: CgroupResources = {}): CgroupLimits {
+    return readLimits(this.#context(path), asked);
+  }
+
+  /** Replaces the device rules; see resolveDeviceRules for what they mean. Only for a cgroup without children. */
+  setDevices(path: string, rules: readonly DeviceRule[]): void {
+    const checked = checkCgroupPath(path);
+    const policy = resolveDeviceRules(rules);
+    const hierarchy = hierarchyOf(this.layout, "devices");
+    if (hierarchy !== undefined) {
+      const directory = `${hierarchy.root}${checked}`;
+      const [base, other] = policy.allowByDefault ? ["allow", "deny"] : ["deny", "allow"];
+      writeCgroupFile(`${directory}/devices.${base}`, "a");
+      const lines = policy.exceptions.map(formatException);
+      if (lines.length > 0) writeCgroupFileLines(`${directory}/devices.${other}`, lines);
+    } else if (this.layout.unified !== undefined) {
+      const fd = openFile(
+        `${this.layout.unified.root}${checked}`,
+        constants.O_RDONLY | constants.O_DIRECTORY,
+      );
+      try {
+        replaceDeviceFilter(fd, encodeDeviceFilter(policy));
+      } finally {
+        closeSync(fd);
+      }
+    } else {
+      throw failedPrecondition("device rules cannot be set: the machine has no devices cgroup controller");
+    }
+  }
+
+  /** Undefined when the cgroup does not exist. */
+  stats(path: string): CgroupStats | undefined {
+    return readCgroupStats(this.layout, checkCgroupPath(path));
+  }
+
+  /** Pids in the cgroup and below it. */
+  pids(path: string): number[] {
+    return processesOf(this.layout, checkCgroupPath(path));
+  }
+
+  hasProcesses(path: string): boolean {
+    return hasProcesses(this.layout, checkCgroupPath(path));
+  }
+
+  /** Stops all processes; false when some had not stopped within a quarter of a second (they still will). */
+  freeze(path: string): Promise<boolean> {
+    return freeze(this.layout, checkCgroupPath(path));
+  }
+
+  thaw(path: string): void {
+    thaw(this.layout, checkCgroupPath(path));
+  }
+
+  /**
+   * SIGKILL to everything in the cgroup and below it. True when it is empty in the end, also when it did not exist;
+   * false when something has not died within about a second.
+   */
+  kill(path: string): Promise<boolean> {
+    return killProcesses(this.layout, checkCgroupPath(path));
+  }
+
+  /** Removes the cgroup and all below it everywhere. Idempotent. Throws failed-precondition while it has processes. */
+  remove(path: string): Promise<void> {
+    return removeCgroup(this.layout, checkCgroupPath(path));
+  }
+
+  /** Moves a running process in, with all its threads: for processes that did not enter by themselves. */
+  addProcess(path: string, pid: number): void {
+    const checked = checkCgroupPath(path);
+    for (const { root } of allHierarchies(this.layout))
+      writeCgroupFile(`${root}${checked}/cgroup.procs`, String(pid));
+  }
+}
+
+function makeDirectory(directory: string): void {
+  try {
+    mkdirSync(directory);
+  } catch (error) {
+    throw new SyscallError("mkdir", errnoOf(error) ?? "EIO", directory);
+  }
+}
+
+function openFile(file: string, flags: number): number {
+  try {
+    return openSync(file, flags);
+  } catch (error) {
+    throw new SyscallError("open", errnoOf(error) ?? "EIO", file);
+  }
+}
+
+function tryOpen(file: string, flags: number): number | undefined {
+  try {
+    return openSync(file, flags);
+  } catch (error) {
+    const errno = errnoOf(error) ?? "EIO";
+    if (errno === "ENOENT") return undefined;
+    throw new SyscallError("open", errno, file);
+  }
+}
+
+function apply({ file, value, ifMissing }: CgroupWrite): void {
+  try {
+    writeCgroupFile(file, value);
+  } catch (error) {
+    if (ifMissing === "fail" || errnoOf(error) !== "ENOENT") throw error;
+  }
+}
+
+async function applyInBackground({ file, value, ifMissing }: CgroupWrite): Promise<void> {
+  try {
+    const handle = await open(file, constants.O_WRONLY);
+    try {
+      await handle.write(value);
+    } finally {
+      await handle.close();
+    }
+  } catch (error) {
+    if (ifMissing === "fail" || errnoOf(error) !== "ENOENT") throw writeError(file, value, error);
+  }
+}
+
+/** Lowering memory.max below what is used makes the kernel kill: reclaim first, and refuse what cannot fit. */
+async function reclaimBelow({ file, value }: CgroupWrite): Promise<void> {
+  if (value === "max") return;
+  const directory = file.slice(0, file.lastIndexOf("/"));
+  const excess = (): bigint => (readNumber(`${directory}/memory.current`) ?? 0n) - BigInt(value);
+  if (excess() <= 0n) return;
+  // Linux 5.19. EAGAIN: less could be reclaimed than was asked; the look after it decides.
+  const reclaim: CgroupWrite = {
+    file: `${directory}/memory.reclaim`,
+    value: String(excess()),
+    ifMissing: "skip",
+  };
+  await applyInBackground(reclaim).catch(() => {});
+  if (excess() > 0n)
+    throw failedPrecondition(
+      `write ${value} to ${file}: EBUSY (more than that is in use and cannot be reclaimed)`,
+    );
+}
