@@ -5,6 +5,8 @@
 // memory: a list or a status must never wait for a disk or a lock (containerd#5325).
 import type { ContainerConfig } from "../container/container-config.ts";
 import type { ContainerRecord, ContainerState } from "../container/container-record.ts";
+import type { ImageView } from "../image/image-record.ts";
+import type { FilesystemUsage, PullRequest } from "../image/image-service.ts";
 import type { LinuxResources, SandboxConfig } from "../sandbox/sandbox-config.ts";
 import type { SandboxRecord } from "../sandbox/sandbox-record.ts";
 
@@ -71,65 +73,19 @@ export interface ContainerUseCases {
   explain(id: string): Promise<string>;
 }
 
-/** AuthConfig of CRI v1; all empty: what the node is configured with. */
-export interface RegistryAuth {
-  username: string;
-  password: string;
-  /** base64 of "user:password". */
-  auth: string;
-  serverAddress: string;
-  /** A refresh token. */
-  identityToken: string;
-  /** A bearer token. */
-  registryToken: string;
-}
-
-export interface LayerProgress {
-  digest: string;
-  doneBytes: number;
-  /** 0 while it is not known. */
-  totalBytes: number;
-}
-
-export interface PullRequest {
-  reference: string;
-  auth?: RegistryAuth;
-  /** Called often; the receiver thins it out. */
-  onProgress?: (layers: readonly LayerProgress[]) => void;
-  signal: AbortSignal;
-}
-
-export interface ImageView {
-  /** "sha256:<config digest>". */
-  readonly id: string;
-  readonly repoTags: readonly string[];
-  readonly repoDigests: readonly string[];
-  readonly sizeBytes: number;
-  /** The user the image names: a number, or else a name; neither means root. */
-  readonly uid?: number | undefined;
-  readonly username: string;
-  readonly annotations: Readonly<Record<string, string>>;
-  readonly pinned: boolean;
-}
-
-export interface FilesystemUsage {
-  timestampNs: bigint;
-  /** A directory on the filesystem in question: the kubelet calls statfs on it. */
-  mountpoint: string;
-  usedBytes: bigint;
-  inodesUsed: bigint;
-}
-
+/** `ImageService` of src/image has all of these but `remove`, which also needs the ids of the images in use. */
 export interface ImageUseCases {
   pull(request: PullRequest): Promise<{ imageId: string }>;
-  list(): readonly ImageView[];
+  /** With a reference: the one it resolves to, or none. */
+  list(reference?: string): readonly ImageView[];
   /** By id, id prefix, tag, digest or short name; equal answers for all of them. Undefined: not on this node. */
-  find(reference: string): ImageView | undefined;
-  /** For verbose status: shown as JSON under the key "info". crictl reads `imageSpec` and `chainID`. */
-  describe(reference: string): Promise<object>;
+  status(reference: string): ImageView | undefined;
+  /** The image config as JSON text, for verbose status. */
+  describe(reference: string): Promise<string | undefined>;
   /** All names of the image. Idempotent. @throws CricketError failed-precondition when a container uses it */
   remove(reference: string): Promise<void>;
-  fsInfo(): { images: readonly FilesystemUsage[]; containers: readonly FilesystemUsage[] };
+  /** Mount points are directories the kubelet calls statfs on. */
+  fsInfo(): { images: FilesystemUsage; containers: FilesystemUsage };
 }
 
 export interface PressureAverages {
@@ -166,7 +122,7 @@ export interface ContainerUsage {
   container: ContainerView;
   /** Absent for a container without processes. */
   usage?: ResourceUsage;
-  writableLayer?: FilesystemUsage;
+  writableLayer?: { timestampNs: bigint; mountpoint: string; usedBytes: bigint; inodesUsed: bigint };
 }
 
 export interface InterfaceUsage {

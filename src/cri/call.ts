@@ -1,0 +1,187 @@
+// The wrapper around every RPC: cancellation, log, and the one place where errors become gRPC statuses.
+import {
+  status as grpcStatus,
+  type handleUnaryCall,
+  type ServerErrorResponse,
+  type ServerUnaryCall,
+  type ServerWritableStream,
+} from "@grpc/grpc-js";
+import { CricketError, invalidArgument, messageOf, type ErrorCode } from "../base/errors.ts";
+import type { Log } from "../base/log.ts";
+import type { AnyRpc, RequestOf, ResponseSentOf } from "../../cri-api/services.ts";
+
+/** What a handler knows about its call beside the request. */
+export interface Call {
+  /**
+   * Aborted with a CricketError "cancelled" or "deadline-exceeded" when nobody waits for the answer any more. Work
+   * that makes something does not stop half-way for it: the caller's retry joins or finds it.
+   */
+  readonly signal: AbortSignal;
+}
+
+export type UnaryHandler<R> = (
+  request: RequestOf<R>,
+  call: Call,
+) => ResponseSentOf<R> | Promise<ResponseSentOf<R>>;
+
+/** Ends when the iterable ends; the iterable is left when the client goes. */
+export type StreamHandler<R> = (request: RequestOf<R>, call: Call) => AsyncIterable<ResponseSentOf<R>>;
+
+/** A request whose bytes are no message of the expected type; thrown as invalid-argument by the wrapper. */
+export class MalformedRequest {
+  readonly reason: string;
+
+  constructor(error: unknown) {
+    this.reason = messageOf(error);
+  }
+}
+
+const statusOfCode: Record<ErrorCode, number> = {
+  "invalid-argument": grpcStatus.INVALID_ARGUMENT,
+  "not-found": grpcStatus.NOT_FOUND,
+  "already-exists": grpcStatus.ALREADY_EXISTS,
+  "failed-precondition": grpcStatus.FAILED_PRECONDITION,
+  unavailable: grpcStatus.UNAVAILABLE,
+  "deadline-exceeded": grpcStatus.DEADLINE_EXCEEDED,
+  cancelled: grpcStatus.CANCELLED,
+  "resource-exhausted": grpcStatus.RESOURCE_EXHAUSTED,
+  "permission-denied": grpcStatus.PERMISSION_DENIED,
+  unimplemented: grpcStatus.UNIMPLEMENTED,
+  // The kubelet strips the status from the text only when it is UNKNOWN, and then reads its prefix
+  // (RegistryUnavailable, SignatureValidationFailed).
+  unknown: grpcStatus.UNKNOWN,
+  internal: grpcStatus.INTERNAL,
+};
+
+export function wrapUnary<R extends AnyRpc>(
+  name: string,
+  handler: UnaryHandler<R>,
+  log: Log,
+): (
+  ...unary: Parameters<handleUnaryCall<RequestOf<R> | MalformedRequest, ResponseSentOf<R>>>
+) => Promise<void> {
+  return async (serverCall, callback) => {
+    const call = new ServedCall(name, serverCall, log);
+    let response: ResponseSentOf<R>;
+    try {
+      response = await handler(wellFormed<R>(serverCall.request), call);
+    } catch (error) {
+      callback(call.fail(error));
+      return;
+    }
+    call.logSuccess();
+    callback(null, response);
+  };
+}
+
+export function wrapStream<R extends AnyRpc>(
+  name: string,
+  handler: StreamHandler<R>,
+  log: Log,
+): (serverCall: ServerWritableStream<RequestOf<R> | MalformedRequest, ResponseSentOf<R>>) => Promise<void> {
+  return async (serverCall) => {
+    const call = new ServedCall(name, serverCall, log);
+    try {
+      await sendAll(serverCall, handler, call);
+    } catch (error) {
+      serverCall.emit("error", call.fail(error));
+      return;
+    }
+    call.logSuccess();
+    serverCall.end();
+  };
+}
+
+async function sendAll<R extends AnyRpc>(
+  stream: ServerWritableStream<RequestOf<R> | MalformedRequest, ResponseSentOf<R>>,
+  handler: StreamHandler<R>,
+  call: ServedCall,
+): Promise<void> {
+  for await (const message of handler(wellFormed<R>(stream.request), call)) {
+    call.signal.throwIfAborted();
+    if (!stream.write(message)) await drained(stream, call.signal);
+  }
+}
+
+// A client that does not read must not make the daemon collect its messages in memory.
+function drained(stream: NodeJS.EventEmitter, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const onDrain = (): void => {
+      signal.removeEventListener("abort", onAbort);
+      resolve();
+    };
+    const onAbort = (): void => {
+      stream.removeListener("drain", onDrain);
+      reject(signal.reason as Error);
+    };
+    if (signal.aborted) return onAbort();
+    stream.once("drain", onDrain);
+    signal.addEventListener("abort", onAbort, { once: true });
+  });
+}
+
+function wellFormed<R extends AnyRpc>(request: RequestOf<R> | MalformedRequest): RequestOf<R> {
+  if (request instanceof MalformedRequest)
+    throw invalidArgument(`the request cannot be decoded: ${request.reason}`);
+  return request;
+}
+
+type AnyServerCall = ServerUnaryCall<unknown, unknown> | ServerWritableStream<unknown, unknown>;
+
+class ServedCall implements Call {
+  readonly signal: AbortSignal;
+  readonly #name: string;
+  readonly #log: Log;
+  readonly #startedMs = performance.now();
+
+  constructor(name: string, serverCall: AnyServerCall, log: Log) {
+    this.#name = name;
+    this.#log = log;
+    const controller = new AbortController();
+    this.signal = controller.signal;
+    const deadline = serverCall.getDeadline();
+    // Comes at the deadline and when the client goes away, and also after a normal end, where it does nothing.
+    serverCall.once("cancelled", () => {
+      const expired = Number(deadline) <= Date.now();
+      controller.abort(
+        expired
+          ? new CricketError("deadline-exceeded", `${name}: the caller's deadline has passed`)
+          : new CricketError("cancelled", `${name}: the caller has gone`),
+      );
+    });
+  }
+
+  logSuccess(): void {
+    this.#log.debug("call", { rpc: this.#name, durationMs: this.#durationMs() });
+  }
+
+  /** Logs the error, once for the whole way up, and translates it. */
+  fail(error: unknown): ServerErrorResponse {
+    const code = error instanceof CricketError ? error.code : "internal";
+    const fields = { rpc: this.#name, code, durationMs: this.#durationMs(), error: messageOf(error) };
+    if (!(error instanceof CricketError))
+      this.#log.error("call failed with an unexpected error", { ...fields, stack: stackOf(error) });
+    else if (code === "internal" || code === "unknown") this.#log.warn("call failed", fields);
+    else if (code === "not-found" || code === "cancelled" || code === "unimplemented")
+      this.#log.debug("call failed", fields);
+    else this.#log.info("call failed", fields);
+    const details = asTrailer(messageOf(error));
+    return { name: "Error", message: details, details, code: statusOfCode[code] };
+  }
+
+  #durationMs(): number {
+    return Math.round((performance.now() - this.#startedMs) * 1000) / 1000;
+  }
+}
+
+function stackOf(error: unknown): string {
+  return (error instanceof Error ? error.stack : undefined) ?? String(error);
+}
+
+// The message travels in an HTTP/2 trailer, whose size clients limit; half a surrogate pair cannot be encoded there.
+const maxDetailsLength = 4096;
+
+function asTrailer(message: string): string {
+  const cut = message.length <= maxDetailsLength ? message : `${message.slice(0, maxDetailsLength)}...`;
+  return Buffer.from(cut).toString();
+}

@@ -1,0 +1,30 @@
+// A sandbox as ListPodSandbox and PodSandboxStatus show it.
+import { toInt64 } from "../../../cri-api/int64.ts";
+import { v1 } from "../../../cri-api/runtime/v1/api.js";
+import type { SandboxView } from "../services.ts";
+import { namespacesToWire } from "./namespaces.ts";
+
+/** What ListPodSandbox and PodSandboxStatus have in common. */
+export function sandboxToWire(sandbox: SandboxView): v1.PodSandboxSent {
+  const { record } = sandbox;
+  return {
+    id: record.id,
+    metadata: record.config.metadata,
+    state: sandbox.isReady ? v1.PodSandboxState.SANDBOX_READY : v1.PodSandboxState.SANDBOX_NOTREADY,
+    createdAt: toInt64(record.createdAtNs),
+    labels: record.config.labels,
+    annotations: record.config.annotations,
+    runtimeHandler: record.runtimeHandler,
+  };
+}
+
+export function sandboxStatusToWire(sandbox: SandboxView): v1.PodSandboxStatusSent {
+  const { record } = sandbox;
+  const [ip = "", ...others] = record.ips;
+  return {
+    ...sandboxToWire(sandbox),
+    // Present also on the node's network: the kubelet then takes the node's address.
+    network: { ip, additionalIps: others.map((other) => ({ ip: other })) },
+    linux: { namespaces: { options: namespacesToWire(record.config.security.namespaces) } },
+  };
+}

@@ -1,0 +1,140 @@
+// The gRPC server on the unix socket.
+import { Server, ServerCredentials, type ServiceDefinition, type UntypedHandleCall } from "@grpc/grpc-js";
+import { lstatSync, unlinkSync } from "node:fs";
+import { CricketError, errnoOf, wrapError } from "../base/errors.ts";
+import type { Log } from "../base/log.ts";
+import type { AnyRpc, StreamName, UnaryName } from "../../cri-api/services.ts";
+import { MalformedRequest, wrapStream, wrapUnary, type StreamHandler, type UnaryHandler } from "./call.ts";
+import { StagedSocket } from "./socket.ts";
+
+/** The handlers of a service by the names of its RPCs; a text says why an RPC is not there. */
+export type Handlers<Service> = {
+  readonly [Name in UnaryName<Service>]: UnaryHandler<Service[Name]> | string;
+} & {
+  readonly [Name in StreamName<Service>]: StreamHandler<Service[Name]> | string;
+};
+
+export interface CriServerOptions {
+  socketPath: string;
+  log: Log;
+}
+
+// Requests: the kubelet's own limit is 16 MiB in the other direction. Answers are as long as they have to be.
+const maxRequestBytes = 32 * 1024 * 1024;
+
+export class CriServer {
+  readonly #server: Server;
+  readonly #options: CriServerOptions;
+  #socketInode: bigint | undefined;
+
+  constructor(options: CriServerOptions) {
+    this.#options = options;
+    this.#server = new Server({
+      "grpc.max_receive_message_length": maxRequestBytes,
+      "grpc.max_send_message_length": -1,
+      "grpc.enable_channelz": 0,
+    });
+  }
+
+  addService<Service extends Record<string, AnyRpc>>(service: Service, handlers: Handlers<Service>): void {
+    const implementation: Record<string, UntypedHandleCall> = {};
+    const entries = handlers as Readonly<Record<string, AnyHandler>>;
+    for (const [name, rpc] of Object.entries(service)) {
+      const handler = entries[name] ?? "";
+      implementation[name] = rpc.responseStream
+        ? wrapStream(name, streamHandlerOf(name, handler), this.#options.log)
+        : wrapUnary(name, unaryHandlerOf(name, handler), this.#options.log);
+    }
+    this.#server.addService(definitionOf(service), implementation);
+  }
+
+  /**
+   * Listens on the socket: mode 0600, in a directory that is made with mode 0700 if it is missing.
+   * @throws CricketError failed-precondition when another daemon listens there
+   */
+  async listen(): Promise<void> {
+    const { socketPath } = this.#options;
+    const staged = await StagedSocket.prepare(socketPath);
+    try {
+      await this.#bind(staged.path);
+      staged.publish();
+    } catch (error) {
+      staged.discard();
+      this.#server.forceShutdown();
+      throw wrapError(`listen on ${socketPath}`, error);
+    }
+    this.#socketInode = lstatSync(socketPath, { bigint: true }).ino;
+  }
+
+  #bind(path: string): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#server.bindAsync(`unix:${path}`, ServerCredentials.createInsecure(), (error) => {
+        if (error === null) resolve();
+        else reject(error);
+      });
+    });
+  }
+
+  /** Takes no new calls, waits for those under way at most `graceMs`, then cuts them off. */
+  async close(graceMs: number): Promise<void> {
+    this.#unlinkOwnSocket();
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(() => {
+        this.#server.forceShutdown();
+        resolve();
+      }, graceMs);
+      this.#server.tryShutdown(() => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
+  }
+
+  // By now the path may belong to a daemon that was started meanwhile.
+  #unlinkOwnSocket(): void {
+    const { socketPath } = this.#options;
+    try {
+      if (lstatSync(socketPath, { bigint: true }).ino === this.#socketInode) unlinkSync(socketPath);
+    } catch (error) {
+      if (errnoOf(error) !== "ENOENT") throw wrapError(`remove ${socketPath}`, error);
+    }
+  }
+}
+
+type AnyHandler = UnaryHandler<AnyRpc> | StreamHandler<AnyRpc> | string;
+
+function unaryHandlerOf(name: string, handler: AnyHandler): UnaryHandler<AnyRpc> {
+  if (typeof handler !== "string") return handler as UnaryHandler<AnyRpc>;
+  return () => {
+    throw notImplemented(name, handler);
+  };
+}
+
+function streamHandlerOf(name: string, handler: AnyHandler): StreamHandler<AnyRpc> {
+  if (typeof handler !== "string") return handler as StreamHandler<AnyRpc>;
+  return () => {
+    throw notImplemented(name, handler);
+  };
+}
+
+function notImplemented(name: string, why: string): CricketError {
+  return new CricketError("unimplemented", `${name} is not implemented yet${why === "" ? "" : `: ${why}`}`);
+}
+
+// A request that cannot be decoded has to reach the wrapper: gRPC itself would answer INTERNAL for the client's fault.
+function definitionOf(service: Readonly<Record<string, AnyRpc>>): ServiceDefinition {
+  const definition: Record<string, ServiceDefinition[string]> = {};
+  for (const [name, rpc] of Object.entries(service))
+    definition[name] = {
+      ...rpc,
+      originalName: name,
+      requestDeserialize: (bytes: Buffer) => {
+        try {
+          return rpc.requestDeserialize(bytes);
+        } catch (error) {
+          return new MalformedRequest(error);
+        }
+      },
+    } as ServiceDefinition[string];
+  return definition;
+}
