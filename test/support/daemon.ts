@@ -1,0 +1,228 @@
+// A real daemon for a test: its own roots, socket, bridge, subnet and cgroup parent, so that it meets neither the
+// machine's daemon nor another test's. `close` removes its pods, stops it and fails if anything of it is left.
+
+import { spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { randomBytes, randomInt } from "node:crypto";
+import fs from "node:fs";
+import path from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { connectCri, type CriClient } from "../../cri-api/client.ts";
+import { startLeakCheck } from "./leak-check.ts";
+import { removeLeftovers } from "./leftovers.ts";
+
+export interface DaemonOptions {
+  /** Registries on loopback that are to be reached in plain http: "127.0.0.1:5000". */
+  registries?: string[];
+  /** Settings of cricket.toml by their dotted name: `{ "network.mtu": 1400 }`. */
+  settings?: Record<string, string | number | string[]>;
+  env?: Record<string, string>;
+}
+
+const checkout = path.resolve(import.meta.dirname, "../..");
+const readyTimeoutMs = 30_000;
+
+/** Starts a daemon and waits until it answers. */
+export async function startDaemon(options: DaemonOptions = {}): Promise<TestDaemon> {
+  const daemon = new TestDaemon(options);
+  try {
+    await daemon.start();
+  } catch (error) {
+    await daemon.abandon();
+    throw error;
+  }
+  return daemon;
+}
+
+export class TestDaemon {
+  /** Part of the name of everything the daemon makes outside its roots. */
+  readonly name: string;
+  readonly runRoot: string;
+  readonly stateRoot: string;
+  readonly bridgeName: string;
+  readonly subnet: string;
+  readonly cgroupParent: string;
+  readonly socket: string;
+  readonly client: CriClient;
+  readonly #options: DaemonOptions;
+  readonly #directory: string;
+  readonly #checkLeaks: () => Promise<void>;
+  #process: ChildProcess | undefined;
+
+  constructor(options: DaemonOptions) {
+    this.#options = options;
+    const token = randomBytes(4).toString("hex");
+    this.name = `cricket-${token}`;
+    this.bridgeName = `ct${token}`;
+    // A /24 of 10.64.0.0/10: neither the default subnet nor what Docker and kubeadm like to use.
+    this.subnet = `10.${randomInt(64, 128)}.${randomInt(256)}.0/24`;
+    this.cgroupParent = `/${this.name}`;
+    this.#checkLeaks = startLeakCheck({ marks: [this.name, token] });
+    this.#directory = `/run/${this.name}`;
+    this.runRoot = path.join(this.#directory, "run");
+    this.stateRoot = `/var/lib/${this.name}`;
+    this.socket = path.join(this.#directory, "cricket.sock");
+    fs.mkdirSync(this.#directory, { mode: 0o711 });
+    this.client = connectCri(this.endpoint);
+  }
+
+  get endpoint(): string {
+    return `unix://${this.socket}`;
+  }
+
+  /** @throws when the daemon is not running */
+  get pid(): number {
+    if (this.#process?.pid === undefined) throw new Error("the daemon is not running");
+    return this.#process.pid;
+  }
+
+  /** A directory for log files and the like, removed with the daemon. */
+  get directory(): string {
+    return this.#directory;
+  }
+
+  /** What the daemon has logged so far, over all its starts. */
+  log(): string {
+    return fs.readFileSync(path.join(this.#directory, "log"), "utf8");
+  }
+
+  /** Starts the daemon on its roots, again after `stop` or `kill`. `env` is for this start only: failpoints. */
+  async start(env: Record<string, string> = {}): Promise<void> {
+    fs.writeFileSync(path.join(this.#directory, "cricket.toml"), this.#config());
+    fs.writeFileSync(
+      path.join(this.#directory, "registries.conf"),
+      registriesConf(this.#options.registries ?? []),
+    );
+    const log = fs.openSync(path.join(this.#directory, "log"), "a");
+    const [program, ...args] = [...daemonCommand(), "--config", path.join(this.#directory, "cricket.toml")];
+    this.#process = spawn(program, args, {
+      cwd: checkout,
+      stdio: ["ignore", log, log],
+      env: { ...process.env, ...this.#options.env, ...env },
+    });
+    fs.closeSync(log);
+    await this.#untilReady(this.#process);
+  }
+
+  /** SIGTERM; resolves to the exit status. */
+  async stop(): Promise<number | null> {
+    return this.#end("SIGTERM");
+  }
+
+  /** SIGKILL: what the OOM killer does. */
+  async kill(): Promise<void> {
+    await this.#end("SIGKILL");
+  }
+
+  /** Resolves when the daemon has ended by itself: at a failpoint. */
+  async ended(): Promise<void> {
+    const daemon = this.#process;
+    if (daemon !== undefined && isRunning(daemon)) await once(daemon, "exit");
+    this.#process = undefined;
+  }
+
+  async restart(env: Record<string, string> = {}): Promise<void> {
+    await this.stop();
+    await this.start(env);
+  }
+
+  /** Removes all pods, stops the daemon, removes its directories, and fails when something of it is left. */
+  async close(): Promise<void> {
+    try {
+      if (this.#process === undefined || !isRunning(this.#process)) await this.start();
+      await this.removeAllPods();
+      const status = await this.stop();
+      if (status !== 0) throw new Error(`the daemon ended with status ${status}:\n${this.log()}`);
+      await removeLeftovers(this, "what-is-kept");
+      // Before the roots go: a mount below them is a leak, and must not be what makes their removal fail.
+      for (const directory of [this.#directory, this.stateRoot])
+        fs.rmSync(directory, { recursive: true, force: true });
+      this.client.close();
+      await this.#checkLeaks();
+    } finally {
+      await this.abandon();
+    }
+  }
+
+  /** What `close` does when it cannot go the daemon's way: ends and removes everything by force, without a check. */
+  async abandon(): Promise<void> {
+    await this.kill();
+    this.client.close();
+    await removeLeftovers(this, "everything");
+  }
+
+  async removeAllPods(): Promise<void> {
+    const { items } = await this.client.runtime.listPodSandbox({});
+    for (const { id } of items) {
+      await this.client.runtime.stopPodSandbox({ podSandboxId: id });
+      await this.client.runtime.removePodSandbox({ podSandboxId: id });
+    }
+  }
+
+  #config(): string {
+    const settings = {
+      socket: this.socket,
+      run_root: this.runRoot,
+      state_root: this.stateRoot,
+      helper_dir: path.join(checkout, "build"),
+      "log.level": "debug",
+      "cgroup.parent": this.cgroupParent,
+      "network.bridge_name": this.bridgeName,
+      "network.subnet": this.subnet,
+      "network.cni_conf_dir": path.join(this.#directory, "no-cni"),
+      "image.registries_conf": path.join(this.#directory, "registries.conf"),
+      "image.policy": path.join(this.#directory, "no-policy.json"),
+      "image.auth_file": path.join(this.#directory, "no-auth.json"),
+      ...this.#options.settings,
+    };
+    // A dotted key is TOML as it stands, and a JSON string or list is one too.
+    return Object.entries(settings)
+      .map(([key, value]) => `${key} = ${JSON.stringify(value)}\n`)
+      .join("");
+  }
+
+  async #end(signal: NodeJS.Signals): Promise<number | null> {
+    const daemon = this.#process;
+    this.#process = undefined;
+    if (daemon === undefined || !isRunning(daemon)) return daemon?.exitCode ?? null;
+    const exited = once(daemon, "exit");
+    daemon.kill(signal);
+    await exited;
+    return daemon.exitCode;
+  }
+
+  async #untilReady(daemon: ChildProcess): Promise<void> {
+    let failure: Error | undefined;
+    daemon.once("error", (error) => (failure = error));
+    const deadline = Date.now() + readyTimeoutMs;
+    for (;;) {
+      if (failure !== undefined) throw failure;
+      if (!isRunning(daemon)) throw new Error(`the daemon ended while starting:\n${this.log()}`);
+      // gRPC backs off for a second after a connection that was refused: ask only when there is a socket.
+      if (fs.existsSync(this.socket) && (await this.#answers())) return;
+      if (Date.now() > deadline) throw new Error(`the daemon does not answer:\n${this.log()}`);
+      await delay(10);
+    }
+  }
+
+  async #answers(): Promise<boolean> {
+    try {
+      await this.client.runtime.version({}, { deadlineMs: 2000 });
+      return true;
+    } catch {
+      return false;
+    }
+  }
+}
+
+const isRunning = (daemon: ChildProcess): boolean => daemon.exitCode === null && daemon.signalCode === null;
+
+/** `npm test` has built dist/; a single file run by hand takes the sources as they are. */
+function daemonCommand(): [string, ...string[]] {
+  const compiled = process.env["CRICKET_TEST_DIST"] === "1";
+  const main = compiled ? ["dist/src/main.js"] : ["--import", "tsx", "src/main.ts"];
+  return [process.execPath, ...main, "daemon"];
+}
+
+const registriesConf = (registries: string[]): string =>
+  registries.map((location) => `[[registry]]\nlocation = "${location}"\ninsecure = true\n`).join("\n");
