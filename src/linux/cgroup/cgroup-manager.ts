@@ -17,7 +17,13 @@ import { createCgroup, enableControllers, listChildren, removeCgroup, removeTree
 import { encodeDeviceFilter } from "./device-filter.ts";
 import { formatException, resolveDeviceRules, type DeviceRule } from "./device-rules.ts";
 import { freeze, hasProcesses, killProcesses, processesOf, thaw } from "./kill-processes.ts";
-import { allHierarchies, hierarchyOf, trackingHierarchy, type CgroupLayout } from "./layout.ts";
+import {
+  allHierarchies,
+  detectCgroupLayout,
+  hierarchyOf,
+  trackingHierarchy,
+  type CgroupLayout,
+} from "./layout.ts";
 import { planWrites, type PlanContext } from "./plan-writes.ts";
 import { readLimits } from "./read-limits.ts";
 
@@ -34,7 +40,8 @@ export interface CgroupJoin extends Disposable {
 export class CgroupManager {
   readonly layout: CgroupLayout;
 
-  constructor(layout: CgroupLayout) {
+  /** Without `layout` the machine's mounts are looked at; throws failed-precondition when there is no cgroup mount. */
+  constructor(layout: CgroupLayout = detectCgroupLayout()) {
     this.layout = layout;
   }
 
