@@ -1,19 +1,7 @@
 // Content digests: "sha256:<64 hex>". Other algorithms of the OCI specification are refused: layers and records are
 // named by SHA-256 throughout.
 import { createHash } from "node:crypto";
-import { CricketError, invalidArgument } from "../base/errors.ts";
-
-const digestPattern = /^sha256:[0-9a-f]{64}$/;
-
-export function isDigest(text: string): boolean {
-  return digestPattern.test(text);
-}
-
-/** Returns `text` when it is a digest; otherwise throws invalid-argument that names `what`. */
-export function parseDigest(text: unknown, what: string): string {
-  if (typeof text === "string" && digestPattern.test(text)) return text;
-  throw invalidArgument(`${what} ${printable(text)} is not a sha256 digest`);
-}
+import { CricketError } from "../base/errors.ts";
 
 export function digestOf(bytes: Uint8Array): string {
   return `sha256:${createHash("sha256").update(bytes).digest("hex")}`;

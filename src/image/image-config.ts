@@ -1,6 +1,7 @@
 // The image configuration: what an image says about running it (OCI image-spec config.md; Docker's is the same).
 import { CricketError } from "../base/errors.ts";
-import { isDigest, printable } from "./digest.ts";
+import { isSha256Digest } from "../snapshot/chain-id.ts";
+import { printable } from "./digest.ts";
 
 /** Execution parameters, normalised: what the image does not say is empty. */
 export interface ImageConfig {
@@ -74,7 +75,7 @@ function parseConfig(config: Json): ImageConfig {
 function parseDiffIds(value: unknown): string[] {
   const diffIds = texts(value, "rootfs.diff_ids");
   for (const diffId of diffIds)
-    if (!isDigest(diffId)) throw unusable("rootfs.diff_ids", diffId, "a sha256 digest");
+    if (!isSha256Digest(diffId)) throw unusable("rootfs.diff_ids", diffId, "a sha256 digest");
   return diffIds;
 }
 

@@ -2,7 +2,8 @@
 // understand differently lets an attacker show a harmless image to one and run another in the other.
 import { CricketError } from "../base/errors.ts";
 import type { LayerCompression } from "../snapshot/layer-store.ts";
-import { isDigest, printable } from "./digest.ts";
+import { isSha256Digest } from "../snapshot/chain-id.ts";
+import { printable } from "./digest.ts";
 import {
   isForeignLayerType,
   isImageConfigType,
@@ -175,7 +176,7 @@ function parseDescriptor(value: unknown, name: string): Descriptor {
   const descriptor = object(value, name);
   const { mediaType, digest, size } = descriptor;
   if (typeof mediaType !== "string") throw bad(`${name}.mediaType is ${printable(mediaType)}, not a string`);
-  if (typeof digest !== "string" || !isDigest(digest))
+  if (typeof digest !== "string" || !isSha256Digest(digest))
     throw bad(`${name}.digest is ${printable(digest)}, not a sha256 digest`);
   if (typeof size !== "number" || !Number.isSafeInteger(size) || size < 0)
     throw bad(`${name}.size is ${printable(size)}, not a size`);

@@ -1,6 +1,7 @@
 // Image references: `[domain/]path[:tag][@digest]`, read the way the Docker and Kubernetes world reads them.
 import { invalidArgument } from "../base/errors.ts";
-import { isDigest, printable } from "./digest.ts";
+import { isSha256Digest } from "../snapshot/chain-id.ts";
+import { printable } from "./digest.ts";
 
 export interface ImageReference {
   /** "docker.io", "registry.example.com:5000", "[::1]:5000". */
@@ -29,7 +30,8 @@ const nameLengthLimit = 255;
 export function parseReference(text: string): ImageReference {
   const at = text.indexOf("@");
   const digest = at === -1 ? undefined : text.slice(at + 1);
-  if (digest !== undefined && !isDigest(digest)) throw bad(text, "the part after @ is not a sha256 digest");
+  if (digest !== undefined && !isSha256Digest(digest))
+    throw bad(text, "the part after @ is not a sha256 digest");
   const { name, tag } = splitTag(at === -1 ? text : text.slice(0, at));
   if (tag !== undefined && !tagPattern.test(tag)) throw bad(text, "the tag is not valid");
   const { domain, path } = splitDomain(name);

@@ -1,0 +1,74 @@
+// Pulls of the same image by the same caller share one execution, and each caller may leave it.
+import { setMaxListeners } from "node:events";
+import type { PullListener, PullProgress } from "./pull-progress.ts";
+import { abortedError, throwIfAborted } from "./registry-errors.ts";
+
+interface Flight {
+  result: Promise<string>;
+  stop: AbortController;
+  listeners: Set<PullListener>;
+  callers: number;
+}
+
+export type PullWork = (report: PullListener, signal: AbortSignal) => Promise<string>;
+
+export class PullFlights {
+  readonly #flights = new Map<string, Flight>();
+
+  /**
+   * Runs `work`, or joins the run that is under way for `key`. An aborted caller gets its error at once; the last
+   * one aborts the run itself, and gets its error when the run has ended.
+   */
+  async run(
+    key: string,
+    caller: { onProgress: PullListener | undefined; signal: AbortSignal | undefined },
+    work: PullWork,
+  ): Promise<string> {
+    const { onProgress, signal } = caller;
+    if (signal !== undefined) throwIfAborted(signal);
+    const flight = this.#flights.get(key) ?? this.#start(key, work);
+    flight.callers++;
+    if (onProgress !== undefined) flight.listeners.add(onProgress);
+    try {
+      return await (signal === undefined ? flight.result : this.#leavable(key, flight, signal));
+    } finally {
+      if (onProgress !== undefined) flight.listeners.delete(onProgress);
+      flight.callers--;
+    }
+  }
+
+  #start(key: string, work: PullWork): Flight {
+    const stop = new AbortController();
+    setMaxListeners(0, stop.signal);
+    const listeners = new Set<PullListener>();
+    const report = (progress: PullProgress): void => {
+      for (const listener of listeners) listener(progress);
+    };
+    const result = work(report, stop.signal);
+    const flight: Flight = { result, stop, listeners, callers: 0 };
+    this.#flights.set(key, flight);
+    const end = (): void => {
+      if (this.#flights.get(key) === flight) this.#flights.delete(key);
+    };
+    result.then(end, end);
+    return flight;
+  }
+
+  async #leavable(key: string, flight: Flight, signal: AbortSignal): Promise<string> {
+    let leave: () => void = () => {};
+    const left = new Promise<never>((_resolve, reject) => {
+      leave = (): void => {
+        if (flight.callers > 1) return reject(abortedError(signal));
+        // The last one waits until the run has cleaned up behind itself. A retry that comes meanwhile must not join it.
+        if (this.#flights.get(key) === flight) this.#flights.delete(key);
+        flight.stop.abort(abortedError(signal));
+      };
+      signal.addEventListener("abort", leave, { once: true });
+    });
+    try {
+      return await Promise.race([flight.result, left]);
+    } finally {
+      signal.removeEventListener("abort", leave);
+    }
+  }
+}
