@@ -198,9 +198,9 @@ export function renameat(oldDirfd: number, oldPath: PathName, dirfd: number, pat
   checkAt(cRenameat(oldDirfd, oldPath, dirfd, path) as number, "renameat", oldPath);
 }
 
-/** unlinkat(2) off the main thread: freeing the blocks of a very large file takes long. */
-export async function unlinkatAsync(dirfd: number, path: PathName): Promise<void> {
-  checkAt(await callAsync(cUnlinkat, dirfd, path, 0), "unlinkat", path);
+/** unlinkat(2) off the main thread: it waits for the journal, and for the blocks of a large file to be freed. */
+export async function unlinkatAsync(dirfd: number, path: PathName, flags = 0): Promise<void> {
+  checkAt(await callAsync(cUnlinkat, dirfd, path, flags), "unlinkat", path);
 }
 
 /** fsync(2) off the main thread; on a directory it makes the renames in it durable. */
