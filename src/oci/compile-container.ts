@@ -1,0 +1,96 @@
+// Spec -> launch program of a container. The order is the design: it is the OCI life cycle, and each part's file says
+// why it stands where it stands.
+import { CricketError, invalidArgument } from "../base/errors.ts";
+import type { LaunchProgram, Step } from "../linux/launch-program.ts";
+import { compileDevices, compileTerminal } from "./compile-devices.ts";
+import { compileJoinCgroup, compileLimits, compileSession } from "./compile-limits.ts";
+import { compileMounts } from "./compile-mounts.ts";
+import {
+  compileChildNamespaces,
+  compileFork,
+  compileParentNamespaces,
+  isolatedTypes,
+} from "./compile-namespaces.ts";
+import { assertSeccompGiven, compileProcess } from "./compile-process.ts";
+import {
+  compileAttachRootfs,
+  compileEnterRootfs,
+  compileHiddenPaths,
+  compileWorkingDirectory,
+} from "./compile-rootfs.ts";
+import { compileSysctls } from "./compile-sysctls.ts";
+import type { ContainerLaunch } from "./container-launch.ts";
+import type { Process, Spec } from "./spec.ts";
+
+/**
+ * The program of a container's first process, for the monitor host: it stops at the gate.
+ * @throws CricketError invalid-argument or unimplemented, naming the property of the spec
+ */
+export function compileContainer(launch: ContainerLaunch): LaunchProgram {
+  const { spec } = launch;
+  const process = processOf(spec);
+  assertSupported(spec);
+  assertSeccompGiven(spec.linux, launch.seccomp);
+  const mounts = compileMounts(launch);
+  return {
+    steps: [
+      ...compileParentNamespaces(launch),
+      compileFork(launch),
+      ...compileJoinCgroup(launch.cgroup),
+      ...compileSession(launch.id),
+      ...compileLimits(process),
+      ...compileChildNamespaces(launch),
+      ...compileHostname(spec),
+      ...compileSysctls(spec),
+      ...compileAttachRootfs(launch),
+      ...mounts.steps,
+      ...compileDevices(launch),
+      ...compileTerminal(launch),
+      ...compileWorkingDirectory(launch),
+      ...mounts.closing,
+      ...compileHiddenPaths(launch),
+      ...compileEnterRootfs(launch),
+      ...compileProcess({
+        process,
+        linux: spec.linux ?? {},
+        env: launch.env,
+        seccomp: launch.seccomp,
+        boundingCapabilities: launch.boundingCapabilities,
+        parentDeathSignal: launch.parentDeathSignal,
+        gate: true,
+      }),
+    ],
+  };
+}
+
+function processOf(spec: Spec): Process {
+  if (spec.process === undefined) throw invalidArgument("process is missing: nothing to start");
+  return spec.process;
+}
+
+// What is not done yet is refused: a setting that is silently left out is worse than an error.
+function assertSupported(spec: Spec): void {
+  const hooks = Object.entries(spec.hooks ?? {}).find(([, list]) => (list as unknown[]).length > 0);
+  if (hooks !== undefined) throw unimplemented(`hooks.${hooks[0]}`);
+  if (spec.linux?.intelRdt !== undefined) throw unimplemented("linux.intelRdt");
+}
+
+function unimplemented(property: string): CricketError {
+  return new CricketError("unimplemented", `${property} is not implemented yet`);
+}
+
+function compileHostname({ hostname, domainname, linux }: Spec): Step[] {
+  const isIsolated = isolatedTypes(linux).has("uts");
+  const steps: Step[] = [];
+  for (const [field, name] of Object.entries({ hostname, domainname })) {
+    if (name === undefined) continue;
+    // The host's own name would change.
+    if (!isIsolated)
+      throw invalidArgument(`${field} is set, but the container has no uts namespace of its own`);
+    const because = { why: `${field} of the container`, source: `OCI runtime-spec config.md#${field}` };
+    steps.push(
+      field === "hostname" ? { op: "sethostname", name, because } : { op: "setdomainname", name, because },
+    );
+  }
+  return steps;
+}

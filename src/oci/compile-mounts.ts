@@ -1,0 +1,235 @@
+// The mounts of config.json, in its order (config.md#mounts: "MUST be mounted in the listed order").
+import { CricketError, invalidArgument } from "../base/errors.ts";
+import type { Because, FsOptionValue, MountSource, Step } from "../linux/launch-program.ts";
+import {
+  MOUNT_ATTR_NODEV,
+  MOUNT_ATTR_NOEXEC,
+  MOUNT_ATTR_NOSUID,
+  MOUNT_ATTR_RDONLY,
+  MS_SHARED,
+} from "../linux/mount.ts";
+import type { CgroupView, ContainerLaunch } from "./container-launch.ts";
+import { parseMountOptions, propagationFlags, type Attributes, type MountOptions } from "./mount-options.ts";
+import type { Mount, Spec } from "./spec.ts";
+
+const source = "OCI runtime-spec config.md#mounts";
+
+/** Mounts, and what has to wait until everything inside them is made. */
+export interface CompiledMounts {
+  steps: Step[];
+  /** Read-only tmpfs: closed for writing once the mount points and devices in them exist. */
+  closing: Step[];
+}
+
+export function compileMounts(launch: ContainerLaunch): CompiledMounts {
+  const compiled: CompiledMounts = { steps: [], closing: [] };
+  for (const [index, mount] of (launch.spec.mounts ?? []).entries()) {
+    const at = `mounts[${index}]`;
+    refuseIdMappings(mount, at);
+    const options = parseMountOptions(mount.options ?? [], `${at}.options`);
+    if (options.bind !== "none" || mount.type === "bind") addBind(compiled, launch, { mount, options, at });
+    else if (mount.type === "cgroup" || mount.type === "cgroup2")
+      addCgroup(compiled, launch.cgroupView, mount, options);
+    else addFilesystem(compiled, launch, { mount, options, at });
+  }
+  return compiled;
+}
+
+interface MountEntry {
+  mount: Mount;
+  options: MountOptions;
+  /** "mounts[3]". */
+  at: string;
+}
+
+function refuseIdMappings(mount: Mount, at: string): void {
+  if ((mount.uidMappings?.length ?? 0) + (mount.gidMappings?.length ?? 0) > 0)
+    throw new CricketError("unimplemented", `${at}.uidMappings: idmapped mounts are not implemented yet`);
+}
+
+function addBind({ steps }: CompiledMounts, launch: ContainerLaunch, entry: MountEntry): void {
+  const { mount, options, at } = entry;
+  const [first] = options.data;
+  if (first !== undefined)
+    throw invalidArgument(`${at}.options has ${first[0]}: a bind mount takes no filesystem options`);
+  const { attributes, recursive } = options;
+  const wantsRecursive = hasAny(recursive);
+  const own = wantsRecursive ? recursive : attributes;
+  steps.push({
+    op: "mountTree",
+    source: bindSource(mount, launch, at),
+    recursive: options.bind !== "bind",
+    set: own.set,
+    clear: own.clear,
+    recursiveAttributes: wantsRecursive,
+    propagation: options.propagation,
+    target: mount.destination,
+    create: "auto",
+    because: { why: `bind mount of ${mount.source ?? "a detached mount"}`, source },
+  });
+  if (wantsRecursive && hasAny(attributes)) steps.push(setAttributes(mount.destination, attributes));
+}
+
+function hasAny(attributes: Attributes): boolean {
+  return attributes.set !== 0 || attributes.clear !== 0;
+}
+
+function bindSource(mount: Mount, launch: ContainerLaunch, at: string): MountSource {
+  const fd = launch.detached?.get(mount.destination);
+  if (fd !== undefined) return { fd };
+  if (mount.source === undefined || mount.source === "") throw invalidArgument(`${at}.source is missing`);
+  if (!mount.source.startsWith("/"))
+    throw invalidArgument(`${at}.source is ${JSON.stringify(mount.source)}: not an absolute path`);
+  return { hostPath: mount.source };
+}
+
+function setAttributes(target: string, attributes: Attributes): Step {
+  return {
+    op: "setMountAttributes",
+    target,
+    set: attributes.set,
+    clear: attributes.clear,
+    propagation: 0,
+    recursive: false,
+    because: { why: "attributes of the top mount alone", source },
+  };
+}
+
+function addFilesystem(compiled: CompiledMounts, launch: ContainerLaunch, entry: MountEntry): void {
+  const { mount, options, at } = entry;
+  const type = mount.type ?? "";
+  if (type === "" || type === "none") throw invalidArgument(`${at}.type is missing`);
+  const set = options.attributes.set | options.recursive.set;
+  const isClosedLater = type === "tmpfs" && (set & MOUNT_ATTR_RDONLY) !== 0;
+  compiled.steps.push({
+    op: "mountFs",
+    type,
+    options: fsOptions(type, mount, options, launch.spec),
+    attributes: isClosedLater ? set & ~MOUNT_ATTR_RDONLY : set,
+    target: mount.destination,
+    create: "directory",
+    because: filesystemReason(type),
+  });
+  if (options.propagation !== 0) compiled.steps.push(propagationStep(mount.destination, options.propagation));
+  if (isClosedLater) compiled.closing.push(closeForWriting(mount.destination));
+}
+
+function fsOptions(type: string, mount: Mount, options: MountOptions, spec: Spec): [string, FsOptionValue][] {
+  const list: [string, FsOptionValue][] = [];
+  if (mount.source !== undefined && mount.source !== "") list.push(["source", mount.source]);
+  list.push(...options.data);
+  const label = spec.linux?.mountLabel;
+  // proc and sysfs have labels of their own from the policy.
+  if (label !== undefined && label !== "" && type !== "proc" && type !== "sysfs")
+    list.push(["context", label]);
+  return list;
+}
+
+function filesystemReason(type: string): Because {
+  if (type === "proc") return { why: "processes of the container's pid namespace, and only those", source };
+  if (type === "sysfs") return { why: "devices as the container's network namespace sees them", source };
+  if (type === "mqueue") return { why: "message queues of the pod's IPC namespace", source };
+  if (type === "devpts") return { why: "terminals of the container's own", source };
+  return { why: `a new ${type}`, source };
+}
+
+function propagationStep(target: string, propagation: number): Step {
+  return {
+    op: "setMountAttributes",
+    target,
+    set: 0,
+    clear: 0,
+    propagation,
+    recursive: false,
+    because: { why: "propagation as the mount's options say", source },
+  };
+}
+
+function closeForWriting(target: string): Step {
+  return {
+    op: "setMountAttributes",
+    target,
+    set: MOUNT_ATTR_RDONLY,
+    clear: 0,
+    propagation: 0,
+    recursive: false,
+    because: { why: "read-only from here on: all that belongs into it was made", source },
+  };
+}
+
+const cgroupSource = "OCI runtime-spec config-linux.md#control-groups";
+
+function addCgroup(compiled: CompiledMounts, view: CgroupView, mount: Mount, options: MountOptions): void {
+  const attributes = options.attributes.set | options.recursive.set;
+  if (view.version === 2) {
+    compiled.steps.push({
+      op: "mountFs",
+      type: "cgroup2",
+      options: [["source", "cgroup"]],
+      attributes,
+      target: mount.destination,
+      create: "directory",
+      because: { why: "the container's cgroups, as its cgroup namespace shows them", source: cgroupSource },
+    });
+    return;
+  }
+  addCgroupV1(compiled, view, mount.destination, attributes);
+}
+
+// v1 has one hierarchy per controller: a small tmpfs with a bind mount of the container's own directory of each, so
+// that nothing of other containers can be seen.
+function addCgroupV1(
+  { steps, closing }: CompiledMounts,
+  view: Extract<CgroupView, { version: 1 }>,
+  target: string,
+  attributes: number,
+): void {
+  steps.push({
+    op: "mountFs",
+    type: "tmpfs",
+    options: [
+      ["source", "cgroup"],
+      ["mode", "0755"],
+      ["size", "64k"],
+    ],
+    attributes: MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC,
+    target,
+    create: "directory",
+    because: { why: "a place for one directory per cgroup v1 hierarchy", source: cgroupSource },
+  });
+  for (const { name, path, links } of view.hierarchies) {
+    steps.push({
+      op: "mountTree",
+      source: { hostPath: path },
+      recursive: false,
+      set: attributes,
+      clear: 0,
+      recursiveAttributes: false,
+      propagation: 0,
+      target: `${target}/${name}`,
+      create: "directory",
+      because: { why: `the container's own ${name} cgroup, nothing above it`, source: cgroupSource },
+    });
+    for (const link of links)
+      steps.push({
+        op: "symlinkInRoot",
+        linkTarget: name,
+        path: `${target}/${link}`,
+        because: { why: "a controller is found by its own name too", source: cgroupSource },
+      });
+  }
+  if ((attributes & MOUNT_ATTR_RDONLY) !== 0) closing.push(closeForWriting(target));
+}
+
+/** True where some mount, or the rootfs itself, is to be a peer of a mount of the host. */
+export function wantsSharedMounts(spec: Spec): boolean {
+  const flags = [
+    propagationFlags(spec.linux?.rootfsPropagation ?? "private"),
+    ...(spec.mounts ?? []).map(({ options }) => lastPropagation(options ?? [])),
+  ];
+  return flags.some((flag) => (flag & MS_SHARED) !== 0);
+}
+
+function lastPropagation(options: readonly string[]): number {
+  return options.some((option) => option === "shared" || option === "rshared") ? MS_SHARED : 0;
+}

@@ -1,0 +1,211 @@
+// The last part of a launch, for containers and execs alike: privileges are given up in the one order that works,
+// and the program is executed.
+import { CricketError, invalidArgument } from "../base/errors.ts";
+import { capabilityMask } from "../linux/capabilities.ts";
+import type { CapabilityMasks, Step } from "../linux/launch-program.ts";
+import type { SeccompFilter } from "./container-launch.ts";
+import type { Linux, Personality } from "./linux-spec.ts";
+import { compileScheduling } from "./compile-scheduling.ts";
+import type { Capabilities, Process } from "./spec.ts";
+
+export interface ProcessLaunch {
+  process: Process;
+  linux: Linux;
+  env: readonly Uint8Array[];
+  seccomp?: SeccompFilter | undefined;
+  boundingCapabilities: bigint;
+  parentDeathSignal?: number | undefined;
+  /** Waits for "start" before it executes. */
+  gate: boolean;
+}
+
+/**
+ * Order:
+ * - apparmor and selinux labels before noNewPrivs, which would forbid the transition;
+ * - seccomp before privileges go where noNewPrivs is not set (the kernel asks for CAP_SYS_ADMIN then), else as the
+ *   very last thing, so that a profile need not allow what the set-up itself calls;
+ * - the directory is changed with the privileges of root, then checked to be inside the container;
+ * - groups before ids (afterwards it is forbidden), capabilities after ids (changing ids clears them);
+ * - the parent-death signal after ids, which clear it.
+ */
+export function compileProcess(launch: ProcessLaunch): Step[] {
+  const { process, linux, seccomp } = launch;
+  const noNewPrivs = process.noNewPrivileges === true;
+  return [
+    ...compileUmask(process),
+    ...compilePersonality(linux.personality),
+    ...compileScheduling(process),
+    ...compileLabels(process),
+    ...(noNewPrivs ? [noNewPrivsStep] : []),
+    ...(noNewPrivs
+      ? []
+      : compileSeccompStep(seccomp, "before privileges are dropped: noNewPrivileges is not set")),
+    ...compileChdir(process.cwd),
+    ...compileCredentials(launch),
+    ...compileDeathSignal(launch.parentDeathSignal),
+    ...(launch.gate ? [gateStep] : []),
+    ...(noNewPrivs ? compileSeccompStep(seccomp, "last, so that it need not allow the set-up") : []),
+    compileExecute(launch),
+  ];
+}
+
+const processSource = "OCI runtime-spec config.md#process";
+
+function compileUmask({ user }: Process): Step[] {
+  return [
+    {
+      op: "umask",
+      mask: user.umask ?? 0o022,
+      because: { why: "the set-up worked with 0", source: "OCI runtime-spec config.md#posix-platform-user" },
+    },
+  ];
+}
+
+// linux/personality.h
+const personalityDomains: Record<Personality["domain"], number> = { LINUX: 0x0000, LINUX32: 0x0008 };
+
+function compilePersonality(personality: Personality | undefined): Step[] {
+  if (personality === undefined) return [];
+  if ((personality.flags?.length ?? 0) > 0)
+    throw invalidArgument("linux.personality.flags: the spec defines no flags");
+  return [
+    {
+      op: "personality",
+      domain: personalityDomains[personality.domain],
+      because: {
+        why: `execution domain ${personality.domain}`,
+        source: "OCI runtime-spec config-linux.md#personality",
+      },
+    },
+  ];
+}
+
+function compileLabels({ apparmorProfile = "", selinuxLabel = "" }: Process): Step[] {
+  const steps: Step[] = [];
+  if (apparmorProfile !== "")
+    steps.push({
+      op: "apparmorExec",
+      profile: apparmorProfile,
+      because: {
+        why: "taken on by execve; written to a procfs that is checked to be one (CVE-2019-16884)",
+        source: processSource,
+      },
+    });
+  if (selinuxLabel !== "")
+    steps.push({
+      op: "selinuxExec",
+      label: selinuxLabel,
+      because: { why: "taken on by execve; before noNewPrivs forbids it", source: processSource },
+    });
+  return steps;
+}
+
+const noNewPrivsStep: Step = {
+  op: "noNewPrivs",
+  because: { why: "set-user-ID programs give nothing from here on", source: processSource },
+};
+
+function compileSeccompStep(seccomp: SeccompFilter | undefined, when: string): Step[] {
+  if (seccomp === undefined) return [];
+  return [
+    {
+      op: "seccomp",
+      filter: seccomp.program,
+      flags: seccomp.flags,
+      ...(seccomp.listener ? { listener: true } : {}),
+      because: { why: when, source: "OCI runtime-spec config-linux.md#seccomp" },
+    },
+  ];
+}
+
+function compileChdir(cwd: string): Step[] {
+  // pivotRoot and joining a mount namespace end in "/".
+  if (cwd === "/") return [];
+  return [
+    {
+      op: "chdir",
+      path: cwd,
+      create: false,
+      because: {
+        why: "and checked to be inside: a leaked descriptor of the host must not be the way out (CVE-2024-21626)",
+        source: processSource,
+      },
+    },
+  ];
+}
+
+function compileCredentials({ process, boundingCapabilities }: ProcessLaunch): Step[] {
+  const { uid, gid, additionalGids = [] } = process.user;
+  const source = "OCI runtime-spec config.md#posix-platform-user";
+  return [
+    {
+      op: "setGroups",
+      groups: [...additionalGids],
+      because: { why: "the runtime's groups are dropped, too", source },
+    },
+    { op: "setIds", uid, gid, because: { why: "after this, groups can no longer be set", source } },
+    {
+      op: "capabilities",
+      masks: compileCapabilities(process.capabilities, boundingCapabilities),
+      because: {
+        why: "after the ids, which clear them; never more than the runtime itself has",
+        source: "OCI runtime-spec config.md#linux-process",
+      },
+    },
+  ];
+}
+
+/** Without `capabilities` in the spec a process has none. */
+export function compileCapabilities(sets: Capabilities | undefined, bounding: bigint): CapabilityMasks {
+  const mask = (name: keyof Capabilities): bigint =>
+    capabilityMask(sets?.[name] ?? [], `process.capabilities.${name}`) & bounding;
+  const permitted = mask("permitted");
+  const inheritable = mask("inheritable");
+  return {
+    bounding: mask("bounding"),
+    effective: mask("effective") & permitted,
+    permitted,
+    inheritable,
+    // The kernel wants every ambient capability to be permitted and inheritable.
+    ambient: mask("ambient") & permitted & inheritable,
+  };
+}
+
+function compileDeathSignal(signal: number | undefined): Step[] {
+  if (signal === undefined) return [];
+  return [
+    {
+      op: "parentDeathSignal",
+      signal,
+      because: { why: "never runs on unwatched; changing ids would have cleared it", source: "man 2 prctl" },
+    },
+  ];
+}
+
+const gateStep: Step = {
+  op: "waitGate",
+  because: {
+    why: "everything is made: created, until it is started",
+    source: "OCI runtime-spec runtime.md#lifecycle",
+  },
+};
+
+function compileExecute({ process, env }: ProcessLaunch): Step {
+  const argv = process.args ?? [];
+  if (argv.length === 0 || argv[0] === "") throw invalidArgument("process.args is empty: nothing to execute");
+  return {
+    op: "exec",
+    argv: [...argv],
+    env: [...env],
+    because: {
+      why: "all descriptors but stdio are closed first (CVE-2016-9962, CVE-2024-21626)",
+      source: processSource,
+    },
+  };
+}
+
+/** The filter of a spec that has linux.seccomp must have been compiled, and only then. */
+export function assertSeccompGiven(linux: Linux | undefined, seccomp: SeccompFilter | undefined): void {
+  if ((linux?.seccomp === undefined) !== (seccomp === undefined))
+    throw new CricketError("internal", "linux.seccomp and the compiled filter do not go together");
+}

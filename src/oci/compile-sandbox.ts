@@ -1,0 +1,179 @@
+// Pod sandbox -> launch program of its pause process, which holds the pod's namespaces and nothing else.
+import { CricketError } from "../base/errors.ts";
+import {
+  CLONE_NEWIPC,
+  CLONE_NEWNET,
+  CLONE_NEWNS,
+  CLONE_NEWPID,
+  CLONE_NEWUSER,
+  CLONE_NEWUTS,
+  type Descriptor,
+  type IdMaps,
+  type LaunchProgram,
+  type Step,
+} from "../linux/launch-program.ts";
+import { MS_REC, MS_SLAVE } from "../linux/mount.ts";
+import { compileJoinCgroup, compileOomScore } from "./compile-limits.ts";
+import type { CgroupJoin, RootfsPlace, SeccompFilter } from "./container-launch.ts";
+
+export interface SandboxLaunch {
+  /** True: the pod has one of its own; false: it shares the host's. */
+  namespaces: { network: boolean; ipc: boolean; pid: boolean; uts: boolean };
+  /** A user namespace of the pod's own. */
+  userMaps?: IdMaps;
+  hostname: string;
+  /** Checked and resolved: `path` is below /proc/sys. */
+  sysctls: readonly { path: string; value: string }[];
+  cgroup: CgroupJoin;
+  /** The static pause program. */
+  pause: Descriptor;
+  /**
+   * An empty mount that becomes pause's root. Needed with a pid namespace of the pod's own: its containers see pause as
+   * process 1, and /proc/1/root must not be the host's root.
+   */
+  rootfs?: RootfsPlace;
+  seccomp?: SeccompFilter;
+}
+
+// pause needs nothing; this is the id the field's pause images run as.
+const pauseId = 65535;
+/** Above every container of the pod: without pause there is no pod (cri-o#1975). */
+const pauseOomScore = -998;
+
+const AF_NETLINK = 16;
+const SOCK_RAW = 3;
+const NETLINK_ROUTE = 0;
+
+/** The program for the spawn host: it reports pause's pid, and a route netlink socket of a new network namespace. */
+export function compileSandbox(launch: SandboxLaunch): LaunchProgram {
+  if (launch.namespaces.pid && launch.rootfs === undefined)
+    throw new CricketError("internal", "a sandbox with a pid namespace needs a rootfs for pause");
+  return {
+    steps: [
+      compileSandboxFork(launch),
+      ...compileJoinCgroup(launch.cgroup),
+      { op: "newSession", because: { why: "no terminal and no process group of the daemon's" } },
+      { ...compileOomScore(pauseOomScore), because: { why: "without pause there is no pod: it dies last" } },
+      ...compileUserRoot(launch),
+      ...compileSandboxHostname(launch),
+      ...compileSandboxSysctls(launch),
+      ...compileRouteSocket(launch),
+      ...compilePauseRoot(launch.rootfs),
+      ...compilePause(launch),
+    ],
+  };
+}
+
+function compileSandboxFork({ namespaces, userMaps, rootfs, cgroup }: SandboxLaunch): Step {
+  const { directory } = cgroup;
+  const flags =
+    (namespaces.network ? CLONE_NEWNET : 0) |
+    (namespaces.ipc ? CLONE_NEWIPC : 0) |
+    (namespaces.pid ? CLONE_NEWPID : 0) |
+    (namespaces.uts ? CLONE_NEWUTS : 0) |
+    (rootfs === undefined ? 0 : CLONE_NEWNS) |
+    (userMaps === undefined ? 0 : CLONE_NEWUSER);
+  return {
+    op: "fork",
+    flags,
+    ...(directory === undefined ? {} : { cgroup: directory }),
+    ...(userMaps === undefined ? {} : { idMaps: userMaps }),
+    because: { why: "the namespaces of the pod, held by one process", source: "CRI NamespaceOption" },
+  };
+}
+
+function compileUserRoot({ userMaps }: SandboxLaunch): Step[] {
+  if (userMaps === undefined) return [];
+  const because = { why: "the root of the pod's user namespace", source: "man 7 user_namespaces" };
+  return [
+    { op: "setGroups", groups: [], because },
+    { op: "setIds", uid: 0, gid: 0, because },
+  ];
+}
+
+function compileSandboxHostname({ namespaces, hostname }: SandboxLaunch): Step[] {
+  if (!namespaces.uts) return [];
+  return [
+    {
+      op: "sethostname",
+      name: hostname,
+      because: { why: "one name for all containers of the pod", source: "CRI PodSandboxConfig.hostname" },
+    },
+  ];
+}
+
+function compileSandboxSysctls({ sysctls }: SandboxLaunch): Step[] {
+  return sysctls.map(({ path, value }): Step => ({
+    op: "writeProc",
+    path,
+    value,
+    because: { why: "kernel parameter of the pod's namespaces", source: "CRI LinuxPodSandboxConfig.sysctls" },
+  }));
+}
+
+function compileRouteSocket({ namespaces }: SandboxLaunch): Step[] {
+  if (!namespaces.network) return [];
+  return [
+    {
+      op: "sendSocket",
+      domain: AF_NETLINK,
+      type: SOCK_RAW,
+      protocol: NETLINK_ROUTE,
+      because: {
+        why: "a socket stays in the namespace that made it: the daemon sets the network up through it",
+      },
+    },
+  ];
+}
+
+function compilePauseRoot(rootfs: RootfsPlace | undefined): Step[] {
+  if (rootfs === undefined) return [];
+  return [
+    {
+      op: "setPropagation",
+      path: "/",
+      flags: MS_SLAVE | MS_REC,
+      because: {
+        why: "nothing that is mounted here may appear on the host",
+        source: "man 7 mount_namespaces",
+      },
+    },
+    {
+      op: "attachRootfs",
+      mount: rootfs.mount,
+      target: rootfs.target,
+      because: { why: "an empty root: containers that see pause must not see the host through /proc/1/root" },
+    },
+    { op: "pivotRoot", because: { why: "the host's tree is gone for good" } },
+  ];
+}
+
+function compilePause({ pause, seccomp }: SandboxLaunch): Step[] {
+  return [
+    { op: "noNewPrivs", because: { why: "pause never needs any" } },
+    { op: "setGroups", groups: [], because: { why: "pause needs no group" } },
+    { op: "setIds", uid: pauseId, gid: pauseId, because: { why: "pause needs no privilege" } },
+    {
+      op: "capabilities",
+      masks: { bounding: 0n, effective: 0n, permitted: 0n, inheritable: 0n, ambient: 0n },
+      because: { why: "nor any capability" },
+    },
+    ...(seccomp === undefined
+      ? []
+      : [
+          {
+            op: "seccomp" as const,
+            filter: seccomp.program,
+            flags: seccomp.flags,
+            because: { why: "the sandbox's own profile", source: "CRI LinuxSandboxSecurityContext.seccomp" },
+          },
+        ]),
+    {
+      op: "execFd",
+      fd: pause,
+      argv: ["pause"],
+      env: [],
+      because: { why: "from a sealed copy in memory: what runs here cannot be written to (CVE-2019-5736)" },
+    },
+  ];
+}

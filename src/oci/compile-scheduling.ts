@@ -1,0 +1,89 @@
+// CPU and I/O scheduling of a process (config.md#linux-process).
+import { invalidArgument } from "../base/errors.ts";
+import type { Step } from "../linux/launch-program.ts";
+import type { IoPriority, Process, Scheduler, SchedulerPolicy } from "./spec.ts";
+
+const source = "OCI runtime-spec config.md#linux-process";
+
+// linux/sched.h
+const policies: Record<SchedulerPolicy, number> = {
+  SCHED_OTHER: 0,
+  SCHED_FIFO: 1,
+  SCHED_RR: 2,
+  SCHED_BATCH: 3,
+  SCHED_ISO: 4,
+  SCHED_IDLE: 5,
+  SCHED_DEADLINE: 6,
+};
+
+const schedulerFlags: ReadonlyMap<string, bigint> = new Map([
+  ["SCHED_FLAG_RESET_ON_FORK", 0x01n],
+  ["SCHED_FLAG_RECLAIM", 0x02n],
+  ["SCHED_FLAG_DL_OVERRUN", 0x04n],
+  ["SCHED_FLAG_KEEP_POLICY", 0x08n],
+  ["SCHED_FLAG_KEEP_PARAMS", 0x10n],
+  ["SCHED_FLAG_UTIL_CLAMP_MIN", 0x20n],
+  ["SCHED_FLAG_UTIL_CLAMP_MAX", 0x40n],
+]);
+
+// linux/ioprio.h
+const ioClasses: Record<IoPriority["class"], number> = {
+  IOPRIO_CLASS_RT: 1,
+  IOPRIO_CLASS_BE: 2,
+  IOPRIO_CLASS_IDLE: 3,
+};
+const IOPRIO_CLASS_SHIFT = 13;
+
+export function compileScheduling(process: Process): Step[] {
+  const steps: Step[] = [];
+  if (process.scheduler !== undefined) steps.push(compileScheduler(process.scheduler));
+  if (process.ioPriority !== undefined)
+    steps.push({
+      op: "ioPriority",
+      value: (ioClasses[process.ioPriority.class] << IOPRIO_CLASS_SHIFT) | process.ioPriority.priority,
+      because: { why: "while CAP_SYS_NICE is still there", source },
+    });
+  return steps;
+}
+
+function compileScheduler(scheduler: Scheduler): Step {
+  let flags = 0n;
+  for (const name of scheduler.flags ?? []) {
+    const flag = schedulerFlags.get(name);
+    if (flag === undefined)
+      throw invalidArgument(`process.scheduler.flags has ${JSON.stringify(name)}: not a flag`);
+    flags |= flag;
+  }
+  return {
+    op: "scheduler",
+    policy: policies[scheduler.policy],
+    nice: scheduler.nice ?? 0,
+    priority: scheduler.priority ?? 0,
+    flags,
+    runtimeNs: scheduler.runtime ?? 0n,
+    deadlineNs: scheduler.deadline ?? 0n,
+    periodNs: scheduler.period ?? 0n,
+    because: { why: `policy ${scheduler.policy}, while CAP_SYS_NICE is still there`, source },
+  };
+}
+
+/**
+ * process.execCPUAffinity: the mask of a CPU list such as "0-3,7", for sched_setaffinity(2).
+ * @throws CricketError invalid-argument naming `field`
+ */
+export function compileAffinity(list: string, field: string): Step {
+  const mask: number[] = [];
+  for (const part of list.split(",")) {
+    const match = /^\s*(\d{1,4})(?:-(\d{1,4}))?\s*$/.exec(part);
+    const first = Number(match?.[1]);
+    const last = Number(match?.[2] ?? match?.[1]);
+    if (match === null || last < first)
+      throw invalidArgument(`${field} is ${JSON.stringify(list)}: not a list of CPUs`);
+    for (let cpu = first; cpu <= last; cpu++) mask[cpu >> 3] = (mask[cpu >> 3] ?? 0) | (1 << (cpu & 7));
+  }
+  return {
+    op: "cpuAffinity",
+    mask: Uint8Array.from({ length: Math.ceil(mask.length / 8) * 8 }, (_unused, index) => mask[index] ?? 0),
+    because: { why: `CPUs ${list}`, source: `${source} execCPUAffinity` },
+  };
+}
