@@ -122,7 +122,11 @@ export function list<T>(
 /** A list of strings that `pattern` matches. */
 export function stringsMatching(fallback: string[], pattern: RegExp, expected: string): Setting<string[]> {
   const element = matching("", pattern, expected);
-  return list(fallback, (value) => element.parse(value), element.format);
+  return list(
+    fallback,
+    (value) => element.parse(value),
+    (text) => element.format(text),
+  );
 }
 
 export function paths(fallback: string[]): Setting<string[]> {
@@ -134,10 +138,8 @@ export function subnet(fallback: string, family: 4 | 6): Setting<string> {
   return textSetting(fallback, (value) => {
     const text = stringOf(value);
     if (text === "" && family === 6) return "";
-    const [address = "", length = "", ...rest] = text.split("/");
-    const ofFamily = family === 4 ? isIPv4(address) : isIPv6(address) && !address.includes("%");
-    if (!ofFamily || rest.length > 0 || !/^\d{1,3}$/.test(length))
-      throw bad(text, `not an IPv${family} CIDR`);
+    const [, address = "", length = ""] = /^([^/%]+)\/(\d{1,3})$/.exec(text) ?? [];
+    if (!(family === 4 ? isIPv4(address) : isIPv6(address))) throw bad(text, `not an IPv${family} CIDR`);
     const longest = family === 4 ? 29 : 125;
     if (Number(length) < 8 || Number(length) > longest)
       throw bad(text, `the prefix length is not in 8..${longest}`);

@@ -53,21 +53,22 @@ function parseLine(line: string): MountEntry | undefined {
   // Between the sixth field and "-" there are zero or more optional fields.
   const separator = fields.indexOf("-", 6);
   if (separator === -1 || fields.length < separator + 4) return undefined;
-  const [mountId = "", parentId = "", device = "", root = "", mountPoint = "", options = ""] = fields;
-  const [filesystemType = "", source = "", superOptions = ""] = fields.slice(separator + 1);
+  const field = (index: number): string => fields[index] ?? "";
   const entry: MountEntry = {
-    mountId: Number(mountId),
-    parentId: Number(parentId),
-    device,
-    root: unescape(root),
-    mountPoint: unescape(mountPoint),
-    options: options.split(","),
+    mountId: Number(field(0)),
+    parentId: Number(field(1)),
+    device: field(2),
+    root: unescape(field(3)),
+    mountPoint: unescape(field(4)),
+    options: field(5).split(","),
     unbindable: false,
-    filesystemType: unescape(filesystemType),
-    source: unescape(source),
-    superOptions: superOptions.split(",").map(unescape),
+    filesystemType: unescape(field(separator + 1)),
+    source: unescape(field(separator + 2)),
+    superOptions: field(separator + 3)
+      .split(",")
+      .map(unescape),
   };
-  for (const field of fields.slice(6, separator)) applyOptional(entry, field);
+  for (const optional of fields.slice(6, separator)) applyOptional(entry, optional);
   return entry;
 }
 
@@ -84,6 +85,5 @@ function unescape(field: string): string {
   const plain = field.replace(/\\([0-3][0-7]{2})/g, (_match, digits: string) =>
     String.fromCharCode(Number.parseInt(digits, 8)),
   );
-  // eslint-disable-next-line no-control-regex
   return /[\x80-\xff]/.test(plain) ? Buffer.from(plain, "latin1").toString("utf8") : plain;
 }

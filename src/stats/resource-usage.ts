@@ -38,17 +38,20 @@ export function toResourceUsage(
   return usage;
 }
 
+const nothing = { workingSetBytes: 0n, usageBytes: 0n, rssBytes: 0n, pageFaults: 0n, majorPageFaults: 0n };
+
 function memoryUsage({ memory }: CgroupStats): ResourceUsage["memory"] {
-  return {
-    workingSetBytes: memory?.workingSetBytes ?? 0n,
-    usageBytes: memory?.usageBytes ?? 0n,
-    rssBytes: memory?.rssBytes ?? 0n,
-    pageFaults: memory?.pageFaults ?? 0n,
-    majorPageFaults: memory?.majorPageFaults ?? 0n,
-    ...(memory?.limitBytes === undefined
-      ? {}
-      : { availableBytes: atLeastZero(memory.limitBytes - memory.workingSetBytes) }),
+  if (memory === undefined) return { ...nothing };
+  const { workingSetBytes, usageBytes, rssBytes, pageFaults, majorPageFaults, limitBytes } = memory;
+  const usage: ResourceUsage["memory"] = {
+    workingSetBytes,
+    usageBytes,
+    rssBytes,
+    pageFaults,
+    majorPageFaults,
   };
+  if (limitBytes !== undefined) usage.availableBytes = atLeastZero(limitBytes - workingSetBytes);
+  return usage;
 }
 
 function swapUsage({ memory }: CgroupStats): ResourceUsage["swap"] {

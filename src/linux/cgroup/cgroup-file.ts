@@ -1,6 +1,6 @@
 // Reading and writing single cgroup files, synchronously: each takes about ten microseconds, less than handing it to
 // another thread.
-import { closeSync, constants, openSync, readSync, writeSync } from "node:fs";
+import { closeSync, constants, openSync, readSync, readdirSync, writeSync } from "node:fs";
 import { CricketError, errnoOf, SyscallError, type ErrorCode } from "../../base/errors.ts";
 
 // Not O_TRUNC or O_CREAT: on a cgroup filesystem a missing file would become EPERM instead of ENOENT.
@@ -96,4 +96,16 @@ export function keyedValue(text: string, key: string): bigint | undefined {
   at += line.length;
   const end = text.indexOf("\n", at);
   return parseNumber(text.slice(at, end === -1 ? undefined : end));
+}
+
+/** Names of the cgroups directly below a directory; none when it is gone. */
+export function childCgroups(directory: string): string[] {
+  try {
+    const entries = readdirSync(directory, { withFileTypes: true });
+    return entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name);
+  } catch (error) {
+    const errno = errnoOf(error) ?? "EIO";
+    if (absent.has(errno)) return [];
+    throw new SyscallError("readdir", errno, directory);
+  }
 }

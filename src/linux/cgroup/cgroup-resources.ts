@@ -76,23 +76,22 @@ const hugepageSize = /^\d{1,10}[KMG]B$/;
 
 /** Checks what needs no look at the machine. Throws invalid-argument naming the field. */
 export function checkResources(resources: CgroupResources): void {
-  const memory = resources.memoryLimitBytes ?? 0n;
-  const swap = resources.memorySwapLimitBytes ?? 0n;
+  const { memoryLimitBytes: memory = 0n, memorySwapLimitBytes: swap = 0n } = resources;
   if (memory > 0n && swap > 0n && swap < memory)
     throw invalidArgument(`memory_swap_limit_in_bytes ${swap} is less than memory_limit_in_bytes ${memory}`);
-  for (const field of ["cpusetCpus", "cpusetMems"] as const) {
-    const list = resources[field] ?? "";
-    if (list !== "" && !cpuList.test(list))
-      throw invalidArgument(
-        `${field === "cpusetCpus" ? "cpuset_cpus" : "cpuset_mems"} ${JSON.stringify(list)} is not a list such as 0-3,7`,
-      );
-  }
+  checkCpuList("cpuset_cpus", resources.cpusetCpus);
+  checkCpuList("cpuset_mems", resources.cpusetMems);
   for (const { pageSize } of resources.hugepageLimits ?? [])
     if (!hugepageSize.test(pageSize))
       throw invalidArgument(
         `hugepage_limits: page_size ${JSON.stringify(pageSize)} is not a size such as 2MB`,
       );
   for (const key of Object.keys(resources.unified ?? {})) checkUnifiedKey(key);
+}
+
+function checkCpuList(field: string, list = ""): void {
+  if (list !== "" && !cpuList.test(list))
+    throw invalidArgument(`${field} ${JSON.stringify(list)} is not a list such as 0-3,7`);
 }
 
 // cgroup.* is left out on purpose: cgroup.kill, cgroup.procs or cgroup.subtree_control are no limits.

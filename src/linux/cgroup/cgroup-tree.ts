@@ -1,9 +1,9 @@
 // Making and removing the directories of a cgroup in every hierarchy.
-import { mkdirSync, readdirSync, rmdirSync } from "node:fs";
+import { mkdirSync, rmdirSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { CricketError, errnoOf, failedPrecondition, SyscallError } from "../../base/errors.ts";
 import { readProcessCgroups } from "../proc.ts";
-import { readCgroupFile, writeCgroupFile } from "./cgroup-file.ts";
+import { childCgroups, readCgroupFile, writeCgroupFile } from "./cgroup-file.ts";
 import { parentOf } from "./cgroup-path.ts";
 import { allHierarchies, words, type CgroupLayout, type Hierarchy } from "./layout.ts";
 
@@ -145,15 +145,7 @@ export async function removeCgroup(layout: CgroupLayout, path: string): Promise<
 /** True when the directory is gone, false when it is busy. */
 export function removeTree(directory: string): boolean {
   if (tryRmdir(directory)) return true;
-  let children: string[];
-  try {
-    children = readdirSync(directory, { withFileTypes: true })
-      .filter((entry) => entry.isDirectory())
-      .map((entry) => entry.name);
-  } catch (error) {
-    if (isGone(error)) return true;
-    throw new SyscallError("readdir", errnoOf(error) ?? "EIO", directory);
-  }
+  const children = childCgroups(directory);
   for (const child of children) removeTree(`${directory}/${child}`);
   return children.length > 0 && tryRmdir(directory);
 }
@@ -163,29 +155,16 @@ function tryRmdir(directory: string): boolean {
     rmdirSync(directory);
     return true;
   } catch (error) {
-    if (isGone(error)) return true;
     const errno = errnoOf(error) ?? "EIO";
+    if (errno === "ENOENT" || errno === "ENODEV") return true;
     // ENOTEMPTY and EBUSY both mean children or processes.
     if (errno === "EBUSY" || errno === "ENOTEMPTY") return false;
     throw new SyscallError("rmdir", errno, directory);
   }
 }
 
-const isGone = (error: unknown): boolean => {
-  const errno = errnoOf(error);
-  return errno === "ENOENT" || errno === "ENODEV";
-};
-
 /** Names of the cgroups directly below `path`, in whichever hierarchy they are left. */
 export function listChildren(layout: CgroupLayout, path: string): string[] {
-  const names = new Set<string>();
-  for (const hierarchy of allHierarchies(layout)) {
-    try {
-      for (const entry of readdirSync(hierarchy.root + path, { withFileTypes: true }))
-        if (entry.isDirectory()) names.add(entry.name);
-    } catch (error) {
-      if (!isGone(error)) throw new SyscallError("readdir", errnoOf(error) ?? "EIO", hierarchy.root + path);
-    }
-  }
-  return [...names];
+  const names = allHierarchies(layout).flatMap((hierarchy) => childCgroups(hierarchy.root + path));
+  return [...new Set(names)];
 }

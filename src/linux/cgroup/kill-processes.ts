@@ -1,10 +1,9 @@
 // Processes of a cgroup: listing, freezing, killing all of them.
-import { readdirSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { errnoOf } from "../../base/errors.ts";
 import { close } from "../files.ts";
 import { libc } from "../libc.ts";
-import { readCgroupFile, writeCgroupFile } from "./cgroup-file.ts";
+import { childCgroups, readCgroupFile, writeCgroupFile } from "./cgroup-file.ts";
 import { hierarchyOf, trackingHierarchy, words, type CgroupLayout } from "./layout.ts";
 
 const SYS_pidfd_send_signal = 424;
@@ -28,18 +27,7 @@ function collectPids(directory: string, pids: number[]): void {
   const own = readCgroupFile(`${directory}/cgroup.procs`);
   if (own === undefined) return;
   for (const pid of words(own)) pids.push(Number(pid));
-  for (const entry of readdirSafely(directory)) collectPids(`${directory}/${entry}`, pids);
-}
-
-function readdirSafely(directory: string): string[] {
-  try {
-    return readdirSync(directory, { withFileTypes: true })
-      .filter((entry) => entry.isDirectory())
-      .map((entry) => entry.name);
-  } catch (error) {
-    if (errnoOf(error) === "ENOENT" || errnoOf(error) === "ENODEV") return [];
-    throw error;
-  }
+  for (const entry of childCgroups(directory)) collectPids(`${directory}/${entry}`, pids);
 }
 
 /** False also when the cgroup does not exist. Costs one file read in v2, a walk in v1. */
