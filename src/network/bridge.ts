@@ -1,0 +1,172 @@
+// The bridge all pods of the node are ports of: made on demand with its gateway addresses, and made again if
+// somebody removed it.
+import { CricketError, errnoOf, failedPrecondition } from "../base/errors.ts";
+import type { Log } from "../base/log.ts";
+import {
+  decodeAddress,
+  decodeLink,
+  decodeRoute,
+  deleteLink,
+  getLink,
+  listAddresses,
+  listRoutes,
+  newAddress,
+  newBridge,
+  setLinkUp,
+  type Link,
+  type LinkAddress,
+} from "../linux/netlink-route.ts";
+import type { NetlinkSocket } from "../linux/netlink-socket.ts";
+import { addressBits, ipBytes } from "./ip-address.ts";
+import { enableForwarding, refuseRouterAdvertisements } from "./network-sysctl.ts";
+import { formatSubnet, type Subnet } from "./subnet.ts";
+
+export interface BridgeOptions {
+  name: string;
+  /** One subnet per family. */
+  subnets: readonly Subnet[];
+  /** 0: the MTU of the host's default route. */
+  mtu: number;
+}
+
+/** A bridge that exists, with what pods need to know of it. */
+export interface BridgeLink {
+  index: number;
+  mtu: number;
+}
+
+const defaultMtu = 1500;
+
+export class Bridge {
+  readonly #options: BridgeOptions;
+  readonly #socket: NetlinkSocket;
+  readonly #log: Log;
+  #ready: Promise<BridgeLink> | undefined;
+
+  constructor(options: BridgeOptions, socket: NetlinkSocket, log: Log) {
+    this.#options = options;
+    this.#socket = socket;
+    this.#log = log;
+  }
+
+  /**
+   * Makes the bridge if it is not known to be there.
+   * @throws failed-precondition where its name belongs to another kind of interface, or its subnet to another interface
+   */
+  async ensure(): Promise<BridgeLink> {
+    this.#ready ??= this.#setUp().catch((error: unknown) => {
+      this.#ready = undefined;
+      throw error;
+    });
+    return this.#ready;
+  }
+
+  /** To be called when the bridge turned out not to be there any more. */
+  forget(): void {
+    this.#ready = undefined;
+  }
+
+  /** The bridge as the kernel has it; undefined where there is none. Throws failed-precondition as `ensure`. */
+  async find(): Promise<Link | undefined> {
+    const { name } = this.#options;
+    const link = await findLink(this.#socket, name);
+    if (link !== undefined && link.kind !== "bridge")
+      throw failedPrecondition(
+        `interface ${name} is ${link.kind === "" ? "a device" : `of kind ${link.kind}`}, not a bridge`,
+      );
+    return link;
+  }
+
+  /** Looks for what would make `ensure` fail, and changes nothing. Throws as `ensure`. */
+  async probe(): Promise<void> {
+    await this.#assertSubnetsFree((await this.find())?.index);
+  }
+
+  /** Idempotent. */
+  async remove(): Promise<void> {
+    this.forget();
+    const link = await this.find();
+    if (link !== undefined) await this.#socket.request([deleteLink({ index: link.index })], ["ENODEV"]);
+  }
+
+  async #setUp(): Promise<BridgeLink> {
+    const { name, subnets } = this.#options;
+    const found = await this.find();
+    await this.#assertSubnetsFree(found?.index);
+    const link = found ?? (await this.#create());
+    const addresses = subnets.map((subnet) =>
+      newAddress({
+        linkIndex: link.index,
+        address: ipBytes(subnet.gateway),
+        prefixLength: subnet.prefixLength,
+        ...(subnet.broadcast === undefined ? {} : { broadcast: ipBytes(subnet.broadcast) }),
+      }),
+    );
+    refuseRouterAdvertisements(name, this.#log);
+    await this.#socket.request([...addresses, setLinkUp({ index: link.index })], ["EEXIST"]);
+    enableForwarding(
+      subnets.some((subnet) => subnet.family === 6),
+      this.#log,
+    );
+    if (found === undefined)
+      this.#log.info("bridge created", { name, subnet: subnets.map(formatSubnet).join(",") });
+    return { index: link.index, mtu: link.mtu };
+  }
+
+  async #create(): Promise<Link> {
+    const { name, subnets } = this.#options;
+    const mtu = this.#options.mtu === 0 ? await this.#uplinkMtu() : this.#options.mtu;
+    const gateway = subnets[0]?.gateway;
+    if (gateway === undefined) throw new CricketError("internal", `bridge ${name} has no subnet`);
+    // Two daemons may start side by side: who comes second takes the bridge as it is.
+    await this.#socket.request([newBridge(name, mtu, hardwareAddressOf(ipBytes(gateway)))], ["EEXIST"]);
+    const link = await this.find();
+    if (link === undefined)
+      throw new CricketError("internal", `bridge ${name} is gone right after its creation`);
+    return link;
+  }
+
+  // Packets larger than the uplink takes would depend on path MTU discovery, which many networks filter.
+  async #uplinkMtu(): Promise<number> {
+    const routes = (await this.#socket.dump(listRoutes(4))).map(decodeRoute);
+    const uplink = routes.find((route) => route !== undefined && route.prefixLength === 0);
+    if (uplink === undefined || uplink.linkIndex === 0) return defaultMtu;
+    return decodeLink(await this.#socket.get(getLink({ index: uplink.linkIndex }))).mtu;
+  }
+
+  // With the same subnet on two interfaces the kernel routes to one of them only: pods would be unreachable.
+  async #assertSubnetsFree(bridgeIndex: number | undefined): Promise<void> {
+    const addresses = (await this.#socket.dump(listAddresses())).map(decodeAddress);
+    for (const subnet of this.#options.subnets) {
+      const taken = addresses.find(
+        (address) => address.linkIndex !== bridgeIndex && isInside(subnet, address),
+      );
+      if (taken === undefined) continue;
+      const link = decodeLink(await this.#socket.get(getLink({ index: taken.linkIndex })));
+      throw failedPrecondition(`subnet ${formatSubnet(subnet)} is in use on interface ${link.name}`);
+    }
+  }
+}
+
+// A wider network around ours (10.0.0.0/8 on the uplink) is no conflict: the kernel prefers the longer prefix.
+function isInside(subnet: Subnet, address: LinkAddress): boolean {
+  const bits = addressBits(subnet.family);
+  if (address.address.length * 8 !== bits) return false;
+  const shift = BigInt(bits - subnet.prefixLength);
+  return BigInt(`0x${address.address.toString("hex")}`) >> shift === subnet.network >> shift;
+}
+
+/** Undefined where there is no interface of that name. */
+export async function findLink(socket: NetlinkSocket, name: string): Promise<Link | undefined> {
+  try {
+    return decodeLink(await socket.get(getLink({ name })));
+  } catch (error) {
+    if (errnoOf(error) === "ENODEV") return undefined;
+    throw error;
+  }
+}
+
+/** A locally administered address that is derived from an IP address of the subnet, and as unique as it. */
+export function hardwareAddressOf(address: Uint8Array): Uint8Array {
+  return Buffer.concat([Buffer.from([0x0a, 0x58]), address.subarray(address.length - 4)]);
+}

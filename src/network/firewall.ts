@@ -1,0 +1,84 @@
+// Packet rules for the pods of the bridge, with the tool the host has: nft, else iptables, else none.
+import type { Log } from "../base/log.ts";
+import { failedPrecondition, messageOf } from "../base/errors.ts";
+import type { RulesetOptions } from "./nft-ruleset.ts";
+import { NftTable } from "./nft-table.ts";
+import { findTool, runTool } from "./run-tool.ts";
+import { formatSubnet, type Subnet } from "./subnet.ts";
+
+export class Firewall {
+  readonly #options: RulesetOptions;
+  readonly #log: Log;
+  #table: NftTable | undefined;
+  #ready: Promise<void> | undefined;
+  #limitation = "";
+
+  constructor(options: RulesetOptions, log: Log) {
+    this.#options = options;
+    this.#log = log;
+    const nft = findTool("nft");
+    if (nft !== undefined) this.#table = new NftTable(nft, options);
+  }
+
+  /** Undefined where nft is missing or the kernel refused its rules. */
+  get table(): NftTable | undefined {
+    return this.#table;
+  }
+
+  /** What pods cannot do for lack of rules, as a sentence; "" where they can do all. */
+  get limitation(): string {
+    return this.#limitation;
+  }
+
+  /** Writes the rules if they have not been written yet. Never throws: a node without rules still runs pods. */
+  async ensure(): Promise<void> {
+    this.#ready ??= this.#setUp();
+    await this.#ready;
+  }
+
+  /** Removes all rules. Idempotent. */
+  async remove(): Promise<void> {
+    this.#ready = undefined;
+    if (this.#table !== undefined) return this.#table.remove();
+    for (const subnet of this.#options.subnets) await this.#masquerade(subnet, "-D").catch(() => {});
+  }
+
+  async #setUp(): Promise<void> {
+    const failures: string[] = [];
+    if (this.#table === undefined) failures.push("nft was not found");
+    else {
+      try {
+        await this.#table.apply();
+        return;
+      } catch (error) {
+        failures.push(messageOf(error));
+        this.#table = undefined;
+        this.#log.warn("nft rules could not be set", { reason: messageOf(error) });
+      }
+    }
+    try {
+      for (const subnet of this.#options.subnets) await this.#ensureMasquerade(subnet);
+    } catch (error) {
+      failures.push(messageOf(error));
+      this.#limitation = "pods reach only this node and each other: no packet rules could be set";
+      this.#log.warn(this.#limitation, { reason: failures.join("; ") });
+    }
+  }
+
+  async #ensureMasquerade(subnet: Subnet): Promise<void> {
+    try {
+      await this.#masquerade(subnet, "-C");
+    } catch {
+      await this.#masquerade(subnet, "-A");
+    }
+  }
+
+  async #masquerade(subnet: Subnet, command: "-A" | "-C" | "-D"): Promise<void> {
+    const name = subnet.family === 4 ? "iptables" : "ip6tables";
+    const tool = findTool(name);
+    if (tool === undefined) throw failedPrecondition(`${name} was not found`);
+    const range = formatSubnet(subnet);
+    const match = ["-s", range, "!", "-d", range, "!", "-o", this.#options.bridgeName];
+    await runTool(tool, ["-w", "5", "-t", "nat", command, "POSTROUTING", ...match, "-j", "MASQUERADE"]);
+  }
+}
