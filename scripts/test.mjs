@@ -101,7 +101,9 @@ async function runSuite(suite, directory) {
   return tests;
 }
 
-const runHere = (suite, results) => run(process.execPath, nodeArguments(suite, results));
+// The daemon that tests start is then the compiled one.
+const runHere = (suite, results) =>
+  run(process.execPath, nodeArguments(suite, results), { env: { ...process.env, CRICKET_TEST_DIST: "1" } });
 
 function runGuestSuite(suite, results) {
   return runInGuest(nodeArguments(suite, "/run/job/results"), guestTimeoutMs, (job) => {

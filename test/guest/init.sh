@@ -39,7 +39,7 @@ ip link set lo up
 hostname guest
 
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TMPDIR=/tmp
-export CRICKET_GUEST=1
+export CRICKET_GUEST=1 CRICKET_TEST_DIST=1
 cd /run/checkout || exit 1
 xargs -d '\n' "$(cat /run/job/node)" </run/job/arguments
 echo $? >/run/job/status
