@@ -1,0 +1,129 @@
+import assert from "node:assert/strict";
+import { existsSync, mkdirSync } from "node:fs";
+import { test } from "node:test";
+import { hasCode } from "../../../src/base/errors.ts";
+import { allHierarchies } from "../../../src/linux/cgroup/layout.ts";
+import { readProcessCgroups } from "../../../src/linux/proc.ts";
+import { leakFree } from "../../support/leak-check.ts";
+import { asRoot, cgroupFixture, exitOf, fileOf, needsController, until } from "./cgroup-fixture.ts";
+
+test(
+  "`create()` makes the cgroup and its parents in every hierarchy, twice without harm",
+  asRoot,
+  leakFree((t) => {
+    const { manager, path } = cgroupFixture(t);
+    manager.create(`${path}/pod/container`);
+    manager.create(`${path}/pod/container`);
+    for (const { root } of allHierarchies(manager.layout))
+      assert.ok(existsSync(`${root}${path}/pod/container`), root);
+    assert.ok(manager.exists(`${path}/pod`));
+    assert.deepEqual(manager.list(path), ["pod"]);
+  }),
+);
+
+test(
+  "`create()` leaves no cpuset empty, also below one that another program made",
+  needsController("cpuset"),
+  leakFree((t) => {
+    const { manager, path } = cgroupFixture(t);
+    for (const { root } of allHierarchies(manager.layout)) mkdirSync(`${root}${path}`);
+    manager.create(`${path}/a/b`);
+    for (const file of ["cpuset.cpus", "cpuset.mems"])
+      assert.notEqual(
+        fileOf(manager, "cpuset", `${path}/a/b`, file.replace("cpuset.", "cpuset.effective_")),
+        "",
+      );
+  }),
+);
+
+test("a process enters all hierarchies, and its threads with it", asRoot, async (t) => {
+  const { manager, path, run } = cgroupFixture(t);
+  manager.create(path);
+  const child = await run("exec sleep 100");
+  const cgroups = readProcessCgroups(child.pid ?? 0);
+  for (const { controllers, version } of allHierarchies(manager.layout))
+    for (const controller of version === 2 ? [""] : controllers) assert.equal(cgroups.get(controller), path);
+  assert.deepEqual(manager.pids(path), [child.pid]);
+});
+
+test("`kill()` ends a whole tree of processes, in subgroups too", asRoot, async (t) => {
+  const { manager, path, run } = cgroupFixture(t);
+  manager.create(`${path}/inner`);
+  const outer = await run("(sleep 100 & sleep 100 & wait) & sleep 100 & wait");
+  const inner = await run("trap '' TERM INT HUP; sleep 100 & wait", `${path}/inner`);
+  assert.ok(await until(() => manager.pids(path).length >= 6));
+  assert.equal(await manager.kill(path), true);
+  assert.deepEqual(manager.pids(path), []);
+  assert.equal(await exitOf(outer), "SIGKILL");
+  assert.equal(await exitOf(inner), "SIGKILL");
+});
+
+test("`kill()` ends processes that are frozen", asRoot, async (t) => {
+  const { manager, path, run } = cgroupFixture(t);
+  manager.create(path);
+  const child = await run("sleep 100 & wait");
+  assert.equal(await manager.freeze(path), true);
+  assert.equal(await manager.kill(path), true);
+  assert.equal(await exitOf(child), "SIGKILL");
+});
+
+test("`freeze()` stops a process until `thaw()`", asRoot, async (t) => {
+  const { manager, path, run } = cgroupFixture(t);
+  manager.create(path);
+  const child = await run("while :; do :; done");
+  const used = (): bigint => manager.stats(path)?.cpu?.usageNs ?? 0n;
+  assert.ok(await until(() => used() > 10_000_000n));
+  assert.equal(await manager.freeze(path), true);
+  const frozenAt = used();
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  assert.equal(used(), frozenAt);
+  manager.thaw(path);
+  assert.ok(await until(() => used() > frozenAt));
+  child.kill("SIGKILL");
+  await exitOf(child);
+});
+
+test("`kill()` and `remove()` of a cgroup that does not exist succeed", asRoot, async (t) => {
+  const { manager, path } = cgroupFixture(t);
+  assert.equal(await manager.kill(path), true);
+  await manager.remove(path);
+  assert.equal(manager.exists(path), false);
+  assert.equal(manager.stats(path), undefined);
+  assert.deepEqual(manager.pids(path), []);
+  assert.deepEqual(manager.list(path), []);
+});
+
+test("`remove()` takes what a container made below its cgroup", asRoot, async (t) => {
+  const { manager, path } = cgroupFixture(t);
+  manager.create(path);
+  for (const { root } of allHierarchies(manager.layout))
+    mkdirSync(`${root}${path}/init.scope/deep`, { recursive: true });
+  await manager.remove(path);
+  for (const { root } of allHierarchies(manager.layout)) assert.equal(existsSync(root + path), false);
+});
+
+test("`remove()` waits for the last process", asRoot, async (t) => {
+  const { manager, path, run } = cgroupFixture(t);
+  manager.create(path);
+  const child = await run("exec sleep 0.1");
+  await manager.remove(path);
+  assert.equal(manager.exists(path), false);
+  assert.equal(await exitOf(child), 0);
+});
+
+test("`remove()` of a cgroup with processes fails and says so", asRoot, async (t) => {
+  const { manager, path, run } = cgroupFixture(t);
+  manager.create(path);
+  await run("exec sleep 100");
+  await assert.rejects(manager.remove(path), (error) => {
+    assert.ok(hasCode(error, "failed-precondition"));
+    assert.match(String(error), /rmdir \/.*cricket-test.*: EBUSY/);
+    return true;
+  });
+});
+
+test("paths that leave the hierarchy are refused", asRoot, () => {
+  const manager = cgroupFixture({ after: () => {} } as never).manager;
+  for (const path of ["", "/", "relative", "/a/../b", "/a//b", "/a/./b", "/a\nb", `/${"x".repeat(256)}`])
+    assert.throws(() => manager.create(path), { code: "invalid-argument" }, path);
+});
