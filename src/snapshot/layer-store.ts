@@ -17,8 +17,12 @@ export interface LayerSource {
 export interface StagedLayer {
   diffId: string;
   usage: DiskUsage;
-  /** Publishes the layer as `chainId` ("sha256:<hex>"); if that layer exists by now, the staged copy is dropped. */
-  commit(chainId: string): Promise<void>;
+  /**
+   * Publishes the layer as `chainId` ("sha256:<hex>"); if that layer exists by now, the staged copy is dropped. `below`
+   * are the chain ids of the layers under it, top first, committed before: a directory that the archive implies
+   * without describing it gets its owner, mode and time from them (else it is 0755 root:root).
+   */
+  commit(chainId: string, below?: readonly string[]): Promise<void>;
   discard(): Promise<void>;
 }
 
