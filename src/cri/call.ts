@@ -1,6 +1,7 @@
 // The wrapper around every RPC: cancellation, log, and the one place where errors become gRPC statuses.
 import {
   status as grpcStatus,
+  type handleServerStreamingCall,
   type handleUnaryCall,
   type ServerErrorResponse,
   type ServerUnaryCall,
@@ -57,20 +58,16 @@ export function wrapUnary<R extends AnyRpc>(
   name: string,
   handler: UnaryHandler<R>,
   log: Log,
-): (
-  ...unary: Parameters<handleUnaryCall<RequestOf<R> | MalformedRequest, ResponseSentOf<R>>>
-) => Promise<void> {
-  return async (serverCall, callback) => {
+): handleUnaryCall<RequestOf<R> | MalformedRequest, ResponseSentOf<R>> {
+  return (serverCall, callback) => {
     const call = new ServedCall(name, serverCall, log);
-    let response: ResponseSentOf<R>;
-    try {
-      response = await handler(wellFormed<R>(serverCall.request), call);
-    } catch (error) {
-      callback(call.fail(error));
-      return;
-    }
-    call.logSuccess();
-    callback(null, response);
+    void call.run(
+      async () => {
+        const response = await handler(wellFormed<R>(serverCall.request), call);
+        return () => callback(null, response);
+      },
+      (failure) => callback(failure),
+    );
   };
 }
 
@@ -78,17 +75,16 @@ export function wrapStream<R extends AnyRpc>(
   name: string,
   handler: StreamHandler<R>,
   log: Log,
-): (serverCall: ServerWritableStream<RequestOf<R> | MalformedRequest, ResponseSentOf<R>>) => Promise<void> {
-  return async (serverCall) => {
+): handleServerStreamingCall<RequestOf<R> | MalformedRequest, ResponseSentOf<R>> {
+  return (serverCall) => {
     const call = new ServedCall(name, serverCall, log);
-    try {
-      await sendAll(serverCall, handler, call);
-    } catch (error) {
-      serverCall.emit("error", call.fail(error));
-      return;
-    }
-    call.logSuccess();
-    serverCall.end();
+    void call.run(
+      async () => {
+        await sendAll(serverCall, handler, call);
+        return () => serverCall.end();
+      },
+      (failure) => serverCall.emit("error", failure),
+    );
   };
 }
 
@@ -151,12 +147,24 @@ class ServedCall implements Call {
     });
   }
 
-  logSuccess(): void {
+  /** Runs the handler and sends its answer or its failure; never rejects. */
+  async run(
+    work: () => Promise<() => void>,
+    sendFailure: (failure: ServerErrorResponse) => void,
+  ): Promise<void> {
+    let sendAnswer: () => void;
+    try {
+      sendAnswer = await work();
+    } catch (error) {
+      sendFailure(this.#fail(error));
+      return;
+    }
     this.#log.debug("call", { rpc: this.#name, durationMs: this.#durationMs() });
+    sendAnswer();
   }
 
   /** Logs the error, once for the whole way up, and translates it. */
-  fail(error: unknown): ServerErrorResponse {
+  #fail(error: unknown): ServerErrorResponse {
     const code = error instanceof CricketError ? error.code : "internal";
     const fields = { rpc: this.#name, code, durationMs: this.#durationMs(), error: messageOf(error) };
     if (!(error instanceof CricketError))

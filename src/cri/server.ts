@@ -1,6 +1,7 @@
 // The gRPC server on the unix socket.
 import { Server, ServerCredentials, type ServiceDefinition, type UntypedHandleCall } from "@grpc/grpc-js";
 import { lstatSync, unlinkSync } from "node:fs";
+import { createServer, type Server as SocketServer, type Socket } from "node:net";
 import { CricketError, errnoOf, wrapError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { AnyRpc, StreamName, UnaryName } from "../../cri-api/services.ts";
@@ -23,16 +24,25 @@ export interface CriServerOptions {
 const maxRequestBytes = 32 * 1024 * 1024;
 
 export class CriServer {
-  readonly #server: Server;
+  readonly #grpc: Server;
+  readonly #listener: SocketServer;
+  readonly #connections = new Set<Socket>();
   readonly #options: CriServerOptions;
   #socketInode: bigint | undefined;
 
   constructor(options: CriServerOptions) {
     this.#options = options;
-    this.#server = new Server({
+    this.#grpc = new Server({
       "grpc.max_receive_message_length": maxRequestBytes,
       "grpc.max_send_message_length": -1,
       "grpc.enable_channelz": 0,
+    });
+    const injector = this.#grpc.createConnectionInjector(ServerCredentials.createInsecure());
+    // The connections are ours and not gRPC's: its forced shutdown leaves those open that have calls under way.
+    this.#listener = createServer((connection) => {
+      this.#connections.add(connection);
+      connection.once("close", () => this.#connections.delete(connection));
+      injector.injectConnection(connection);
     });
   }
 
@@ -45,7 +55,7 @@ export class CriServer {
         ? wrapStream(name, streamHandlerOf(name, handler), this.#options.log)
         : wrapUnary(name, unaryHandlerOf(name, handler), this.#options.log);
     }
-    this.#server.addService(definitionOf(service), implementation);
+    this.#grpc.addService(definitionOf(service), implementation);
   }
 
   /**
@@ -60,7 +70,7 @@ export class CriServer {
       staged.publish();
     } catch (error) {
       staged.discard();
-      this.#server.forceShutdown();
+      this.#listener.close();
       throw wrapError(`listen on ${socketPath}`, error);
     }
     this.#socketInode = lstatSync(socketPath, { bigint: true }).ino;
@@ -68,9 +78,12 @@ export class CriServer {
 
   #bind(path: string): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.#server.bindAsync(`unix:${path}`, ServerCredentials.createInsecure(), (error) => {
-        if (error === null) resolve();
-        else reject(error);
+      this.#listener.once("error", reject);
+      this.#listener.listen(path, () => {
+        this.#listener.removeListener("error", reject);
+        // Out of descriptors for a moment: the next connection may work, and the daemon has to live.
+        this.#listener.on("error", (error) => this.#options.log.warn("accept", { error: error.message }));
+        resolve();
       });
     });
   }
@@ -78,16 +91,15 @@ export class CriServer {
   /** Takes no new calls, waits for those under way at most `graceMs`, then cuts them off. */
   async close(graceMs: number): Promise<void> {
     this.#unlinkOwnSocket();
+    this.#listener.close();
     await new Promise<void>((resolve) => {
-      const timer = setTimeout(() => {
-        this.#server.forceShutdown();
-        resolve();
-      }, graceMs);
-      this.#server.tryShutdown(() => {
+      const timer = setTimeout(resolve, graceMs);
+      this.#grpc.tryShutdown(() => {
         clearTimeout(timer);
         resolve();
       });
     });
+    for (const connection of this.#connections) connection.destroy();
   }
 
   // By now the path may belong to a daemon that was started meanwhile.
