@@ -18,7 +18,8 @@ export interface ExecLaunch {
   cgroup: CgroupJoin;
   /** The compiled linux.seccomp of the container; must be given exactly when its spec has one. */
   seccomp?: SeccompFilter | undefined;
-  boundingCapabilities: bigint;
+  /** The most that can be given; not given: what the helper itself has. */
+  boundingCapabilities?: bigint;
   /** A terminal for the process, of this size. */
   terminal?: { rows: number; columns: number };
 }

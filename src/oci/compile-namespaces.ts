@@ -87,7 +87,7 @@ export function compileFork(launch: ContainerLaunch): Step {
   assertPossible(linux, launch.join);
   const flags = namespaceMask(newTypes(linux).filter((type) => type !== "cgroup" && type !== "time"));
   // Under a joined user namespace the others must be made after it was entered, or the host would own them.
-  const own = joins(launch.join, "user") ? flags & CLONE_NEWPID : flags;
+  const own = joins(launch.join, "user") ? 0 : flags;
   const { directory } = launch.cgroup;
   return {
     op: "fork",
@@ -122,7 +122,16 @@ export function compileChildNamespaces(launch: ContainerLaunch): Step[] {
       flags: namespaceMask(late),
       because: { why: lateReason(late), source },
     });
-  if (userIsJoined || isNew(linux, "user")) steps.push(...becomeNamespaceRoot());
+  if (userIsJoined) steps.push(...becomeNamespaceRoot());
+  if (userIsJoined && isNew(linux, "pid"))
+    steps.push({
+      op: "fork",
+      flags: CLONE_NEWPID,
+      because: {
+        why: "a pid namespace that the user namespace owns, or its proc could not be mounted",
+        source,
+      },
+    });
   return steps;
 }
 
@@ -132,7 +141,7 @@ function lateReason(types: readonly NamespaceType[]): string {
     : "made inside the user namespace, so that it owns them";
 }
 
-// Files made by a process whose ids the user namespace does not map would belong to nobody (EOVERFLOW).
+// With a new user namespace the fork does this by itself. Files made by a process whose ids the user namespace does not map would belong to nobody (EOVERFLOW).
 function becomeNamespaceRoot(): Step[] {
   const because = {
     why: "files of the set-up belong to the user namespace's root",
@@ -178,8 +187,6 @@ function assertPossible(linux: Linux, list: readonly NamespaceJoin[]): void {
       throw new CricketError("internal", `a ${type} namespace is joined that linux.namespaces does not name`);
   if (isNew(linux, "user") && list.length > 0)
     throw unimplemented("joining namespaces by path together with a new user namespace");
-  if (joins(list, "user") && isNew(linux, "pid"))
-    throw unimplemented("a new pid namespace in a joined user namespace");
 }
 
 function assertGiven(namespace: Namespace, list: readonly NamespaceJoin[]): void {

@@ -13,7 +13,7 @@ export interface ProcessLaunch {
   linux: Linux;
   env: readonly Uint8Array[];
   seccomp?: SeccompFilter | undefined;
-  boundingCapabilities: bigint;
+  boundingCapabilities?: bigint | undefined;
   parentDeathSignal?: number | undefined;
   /** Waits for "start" before it executes. */
   gate: boolean;
@@ -155,8 +155,13 @@ function compileCredentials({ process, boundingCapabilities }: ProcessLaunch): S
   ];
 }
 
+const allCapabilities = (1n << 64n) - 1n;
+
 /** Without `capabilities` in the spec a process has none. */
-export function compileCapabilities(sets: Capabilities | undefined, bounding: bigint): CapabilityMasks {
+export function compileCapabilities(
+  sets: Capabilities | undefined,
+  bounding = allCapabilities,
+): CapabilityMasks {
   const mask = (name: keyof Capabilities): bigint =>
     capabilityMask(sets?.[name] ?? [], `process.capabilities.${name}`) & bounding;
   const permitted = mask("permitted");

@@ -54,7 +54,6 @@ export function compileSandbox(launch: SandboxLaunch): LaunchProgram {
       ...compileJoinCgroup(launch.cgroup),
       { op: "newSession", because: { why: "no terminal and no process group of the daemon's" } },
       { ...compileOomScore(pauseOomScore), because: { why: "without pause there is no pod: it dies last" } },
-      ...compileUserRoot(launch),
       ...compileSandboxHostname(launch),
       ...compileSandboxSysctls(launch),
       ...compileRouteSocket(launch),
@@ -80,15 +79,6 @@ function compileSandboxFork({ namespaces, userMaps, rootfs, cgroup }: SandboxLau
     ...(userMaps === undefined ? {} : { idMaps: userMaps }),
     because: { why: "the namespaces of the pod, held by one process", source: "CRI NamespaceOption" },
   };
-}
-
-function compileUserRoot({ userMaps }: SandboxLaunch): Step[] {
-  if (userMaps === undefined) return [];
-  const because = { why: "the root of the pod's user namespace", source: "man 7 user_namespaces" };
-  return [
-    { op: "setGroups", groups: [], because },
-    { op: "setIds", uid: 0, gid: 0, because },
-  ];
 }
 
 function compileSandboxHostname({ namespaces, hostname }: SandboxLaunch): Step[] {

@@ -60,8 +60,8 @@ export interface ContainerLaunch {
   detached?: ReadonlyMap<string, Descriptor>;
   /** The compiled linux.seccomp; must be given exactly when the spec has one. */
   seccomp?: SeccompFilter;
-  /** The most that can be given: the runtime may itself be confined. */
-  boundingCapabilities: bigint;
+  /** The most that can be given, for a runtime that is itself confined; not given: what the helper itself has. */
+  boundingCapabilities?: bigint;
   /** Sent to the container's first process when the monitor dies, so that it never runs on unwatched. */
   parentDeathSignal?: number;
 }
