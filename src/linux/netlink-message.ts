@@ -149,7 +149,7 @@ export function decodeAnswer(message: NetlinkMessage): NetlinkAnswer {
   const body = message.body;
   if (body.length < 4 + headerLength)
     throw new CricketError("internal", `netlink answer of ${body.length} bytes`);
-  const errno = -body.readInt32LE(0);
+  const errno = Math.abs(body.readInt32LE(0));
   if ((message.flags & NLM_F_ACK_TLVS) === 0) return { errno, text: "" };
   // A capped answer repeats only the request's header, an uncapped one the whole request.
   const echoed = (message.flags & NLM_F_CAPPED) !== 0 ? headerLength : align(body.readUInt32LE(4));

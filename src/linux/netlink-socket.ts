@@ -41,6 +41,12 @@ const receiveLength = 32_768;
 // What one sendmsg may hold, well under the default send buffer of 208 KiB.
 const batchLength = 65_536;
 
+interface Dump {
+  messages: NetlinkMessage[];
+  /** The list changed while it was read. */
+  interrupted: boolean;
+}
+
 export class NetlinkSocket {
   readonly fd: number;
   readonly #owned: boolean;
@@ -135,31 +141,17 @@ export class NetlinkSocket {
     return found;
   }
 
-  async #dumpOnce(request: NetlinkRequest): Promise<{ messages: NetlinkMessage[]; interrupted: boolean }> {
+  async #dumpOnce(request: NetlinkRequest): Promise<Dump> {
     const sequence = this.#nextSequence();
     await this.#send(
       encodeRequest({ ...request, flags: request.flags | NLM_F_DUMP }, sequence),
       request.doing,
     );
-    const messages: NetlinkMessage[] = [];
-    let interrupted = false;
-    for (;;) {
-      for (const message of decodeMessages(this.#receive(request.doing))) {
-        if (message.sequence !== sequence) continue;
-        if ((message.flags & NLM_F_DUMP_INTR) !== 0) interrupted = true;
-        if (message.type === NLMSG_ERROR) {
-          const failure = failureOf(message, request, []);
-          if (failure !== undefined) throw failure;
-          continue;
-        }
-        if (message.type === NLMSG_DONE) {
-          const status = message.body.length >= 4 ? message.body.readInt32LE(0) : 0;
-          if (status < 0) throw new NetlinkError(request.doing, errnoName(-status), "");
-          return { messages, interrupted };
-        }
-        messages.push({ ...message, body: Buffer.from(message.body) });
-      }
-    }
+    const dump: Dump = { messages: [], interrupted: false };
+    for (let isComplete = false; !isComplete;)
+      for (const message of decodeMessages(this.#receive(request.doing)))
+        if (message.sequence === sequence) isComplete = collect(message, request, dump);
+    return dump;
   }
 
   #nextSequence(): number {
@@ -201,6 +193,24 @@ function setOption(fd: number, option: number): void {
   const one = Buffer.from([1, 0, 0, 0]);
   // An older kernel lacks the strict check; the answers are then only less exact.
   if ((cSetsockopt(fd, SOL_NETLINK, option, one, one.length) as number) === -1) lastErrno();
+}
+
+/** Adds a message to the dump; true for its end. Throws NetlinkError where the kernel gives up. */
+function collect(message: NetlinkMessage, request: NetlinkRequest, dump: Dump): boolean {
+  if ((message.flags & NLM_F_DUMP_INTR) !== 0) dump.interrupted = true;
+  if (message.type === NLMSG_ERROR) {
+    const failure = failureOf(message, request, []);
+    if (failure !== undefined) throw failure;
+    return false;
+  }
+  if (message.type !== NLMSG_DONE) {
+    // Copied: the receive buffer is used again.
+    dump.messages.push({ ...message, body: Buffer.from(message.body) });
+    return false;
+  }
+  const status = message.body.length >= 4 ? message.body.readInt32LE(0) : 0;
+  if (status < 0) throw new NetlinkError(request.doing, errnoName(-status), "");
+  return true;
 }
 
 function failureOf(

@@ -42,7 +42,7 @@ function parseGroups(text: string): bigint {
   const left = head === "" ? [] : head.split(":");
   const right = rest === undefined || rest === "" ? [] : rest.split(":");
   const zeros = rest === undefined ? 0 : 8 - left.length - right.length;
-  const all = [...left, ...new Array<string>(zeros).fill("0"), ...right];
+  const all = [...left, ...Array.from({ length: zeros }, () => "0"), ...right];
   return all.reduce((value, group) => (value << 16n) | BigInt(`0x${group}`), 0n);
 }
 

@@ -94,9 +94,11 @@ function renderChains(options: RulesetOptions): string[] {
       "ip6 daddr ::1 return",
       "fib daddr type local jump host-ports",
     ]),
-    ...renderChain("postrouting", "type nat hook postrouting priority srcnat", [
-      ...options.subnets.flatMap((subnet) => renderMasquerade(subnet, bridge)),
-    ]),
+    ...renderChain(
+      "postrouting",
+      "type nat hook postrouting priority srcnat",
+      options.subnets.flatMap((subnet) => renderMasquerade(subnet, bridge)),
+    ),
   ];
 }
 
