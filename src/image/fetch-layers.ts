@@ -125,8 +125,10 @@ function reporter(layer: ImageLayer, index: number, onLayer: LayerFetch["onLayer
   const { digest: blobDigest, sizeBytes: totalBytes } = layer.descriptor;
   let reportedBytes = -progressStepBytes;
   return (state, doneBytes) => {
-    if (state === "downloading" && doneBytes < reportedBytes + progressStepBytes) return;
-    reportedBytes = doneBytes;
+    if (state === "downloading") {
+      if (doneBytes < reportedBytes + progressStepBytes) return;
+      reportedBytes = doneBytes;
+    }
     onLayer({ blobDigest, index, doneBytes, totalBytes, state });
   };
 }
