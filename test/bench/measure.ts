@@ -174,7 +174,7 @@ class Bench {
     for (let i = 0; i < memoryPods; i++) await this.#runPod(this.#podConfig(hostNetwork), ["c"]);
     // Let what only starts a pod end.
     await delay(2000);
-    const { pssBytes, ussBytes } = newMemory(before, "sleep");
+    const { pssBytes, ussBytes } = newMemory(before, this.#target.pid, "sleep");
     const network = hostNetwork ? "host network" : "CNI";
     this.memory.set(`per pod, ${network} (PSS)`, pssBytes / memoryPods);
     this.memory.set(`per pod, ${network} (USS)`, ussBytes / memoryPods);
