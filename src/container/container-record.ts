@@ -50,6 +50,8 @@ export interface ContainerRecord {
   bootId: string;
   createdAtNs: bigint;
   committed: boolean;
+  /** "KEY=value" lines as bytes, only where one of them is not UTF-8 and config.json cannot hold them. */
+  rawEnv?: Uint8Array[];
   init?: ProcessIdentity;
   startedAtNs?: bigint;
   end?: ContainerEnd;

@@ -3,6 +3,7 @@ import { notFound } from "../base/errors.ts";
 import { findByPrefix } from "../base/id-index.ts";
 import { RecordDirectory } from "../base/record-directory.ts";
 import type { Monitor } from "../linux/monitor.ts";
+import type { Bundle } from "./bundle.ts";
 import { containerKey, stateOf, type ContainerRecord, type ContainerState } from "./container-record.ts";
 import type { StopLoop } from "./stop-loop.ts";
 
@@ -13,6 +14,7 @@ export class Container {
   /** Settled when the end is in the record. */
   readonly ended: Promise<void>;
   stopping: StopLoop | undefined;
+  bundle: Bundle | undefined;
   /** Ends exec sessions when the container is stopped or removed. */
   readonly execs = new Set<AbortController>();
   readonly #settleEnded: () => void;

@@ -20,7 +20,9 @@ export async function releaseContainer(record: ContainerRecord, parts: ReleaseCo
       failures.push(new CricketError("internal", `${what}: ${messageOf(error)}`, { cause: error }));
     }
   };
-  await attempt("kill processes", () => parts.cgroups.kill(record.cgroupPath));
+  await attempt("kill processes", async () => {
+    await parts.cgroups.kill(record.cgroupPath);
+  });
   await attempt("remove cgroup", () => parts.cgroups.remove(record.cgroupPath));
   await attempt("remove layer", () => removeContainerLayer(parts.paths.containerLayersRoot, record.id));
   if (failures.length > 0) {

@@ -1,4 +1,5 @@
 // RemoveContainer: forces a running container down, then releases all it has; the record goes last.
+import { failpoint } from "../base/failpoint.ts";
 import type { KeyedLock } from "../base/keyed-lock.ts";
 import type { PodContainers } from "../sandbox/stop-sandbox.ts";
 import type { Container } from "./container-store.ts";
@@ -19,7 +20,9 @@ async function removeFound(container: Container, parts: RemoveParts): Promise<vo
   await parts.locks.run(container.id, async () => {
     if (parts.store.find(container.id) === undefined) return;
     await stopAndWait(container, 0, parts);
+    failpoint("remove-container/stopped");
     await releaseContainer(container.record, parts);
+    failpoint("remove-container/released");
     parts.store.delete(container);
   });
 }

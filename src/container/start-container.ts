@@ -1,5 +1,6 @@
 // StartContainer: opens the gate in front of execve and records whether it worked.
 import type { KeyedLock } from "../base/keyed-lock.ts";
+import { failpoint } from "../base/failpoint.ts";
 import { failedPrecondition, messageOf, wrapError } from "../base/errors.ts";
 import type { SandboxStore } from "../sandbox/sandbox-store.ts";
 import { nowNs } from "./container-record.ts";
@@ -40,5 +41,6 @@ async function startLocked(container: Container, parts: StartParts): Promise<voi
     );
     throw wrapError(`start container ${record.id}`, error);
   }
+  failpoint("start-container/gate-opened");
   parts.store.update(container, { startedAtNs: nowNs() });
 }

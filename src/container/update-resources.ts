@@ -18,12 +18,11 @@ export async function updateResources(id: string, change: LinuxResources, parts:
     if (container.state === "exited") throw failedPrecondition(`container ${container.id} has exited`);
     const merged = mergeResources(container.record.resources, change);
     try {
-      parts.cgroups.setResources(container.record.cgroupPath, merged);
+      await parts.cgroups.updateResources(container.record.cgroupPath, merged);
     } catch (error) {
       throw wrapError(`update resources of container ${container.id}`, error);
     }
     parts.store.update(container, { resources: merged });
-    return Promise.resolve();
   });
 }
 

@@ -87,3 +87,14 @@ function unescape(field: string): string {
   );
   return /[\x80-\xff]/.test(plain) ? Buffer.from(plain, "latin1").toString("utf8") : plain;
 }
+
+/** The mount that a path lies on: the last one mounted at the longest mount point above it. `path` has no links in it. */
+export function findMount(mounts: readonly MountEntry[], path: string): MountEntry | undefined {
+  let found: MountEntry | undefined;
+  for (const mount of mounts) {
+    const { mountPoint } = mount;
+    const isAbove = mountPoint === "/" || path === mountPoint || path.startsWith(`${mountPoint}/`);
+    if (isAbove && mountPoint.length >= (found?.mountPoint.length ?? 0)) found = mount;
+  }
+  return found;
+}

@@ -1,6 +1,7 @@
 // RunPodSandbox: intent record -> cgroups -> pause with its namespaces -> netns pin -> network -> files -> commit.
 import { close } from "../linux/files.ts";
 import type { HelperBinary } from "../linux/helper-binary.ts";
+import { createMount, MOUNT_ATTR_RDONLY } from "../linux/mount.ts";
 import { runSpawn } from "../linux/run-spawn.ts";
 import type { CgroupManager } from "../linux/cgroup/cgroup-manager.ts";
 import { processStartTime } from "../linux/proc.ts";
@@ -8,6 +9,7 @@ import type { Paths } from "../config/paths.ts";
 import { CleanupStack } from "../base/cleanup-stack.ts";
 import { CricketError, invalidArgument, wrapError } from "../base/errors.ts";
 import { newId } from "../base/ids.ts";
+import { failpoint } from "../base/failpoint.ts";
 import type { Log } from "../base/log.ts";
 import type { SingleFlight } from "../base/single-flight.ts";
 import type { PodNetwork } from "../network/pod-network.ts";
@@ -33,6 +35,7 @@ export interface SandboxParts {
   bootId: string;
   cgroupParent: string;
   allowedSysctls: readonly string[];
+  shmSizeBytes: number;
   /** Names of configured runtime handlers; "" is the embedded runtime. */
   runtimeHandlers: ReadonlySet<string>;
 }
@@ -84,8 +87,11 @@ async function makeSandbox(
   cleanup.defer("delete record", () => parts.store.delete(sandbox));
   cleanup.defer("release sandbox", () => releaseSandbox(sandbox, parts));
   try {
+    failpoint("run-sandbox/intent");
     const ips = await populate(sandbox, sysctls, parts);
+    failpoint("run-sandbox/populated");
     parts.store.update(sandbox, { committed: true, ips });
+    failpoint("run-sandbox/committed");
     cleanup.keep();
   } catch (error) {
     const { name, namespace } = config.metadata;
@@ -129,7 +135,9 @@ async function populate(sandbox: Sandbox, sysctls: Sysctls, parts: SandboxParts)
     for (const socket of sockets) close(socket);
   }
   const files = sandboxFiles(parts.paths.sandboxDir(id), config);
-  if (config.security.namespaces.ipc === "pod") mountShm(files.shm);
+  failpoint("run-sandbox/network-attached");
+  if (config.security.namespaces.ipc === "pod") mountShm(files.shm, parts.shmSizeBytes);
+  failpoint("run-sandbox/shm-mounted");
   writeSandboxFiles(files, hostname, config, ips);
   return ips;
 }
@@ -147,6 +155,7 @@ async function startPause(
   const path = pauseCgroup(record);
   parts.cgroups.create(path);
   using join = parts.cgroups.joinFiles(path);
+  using rootfs = namespaces.pid === "pod" ? pauseRootfs() : undefined;
   const program = compileSandbox({
     namespaces: {
       network: namespaces.network === "pod",
@@ -158,9 +167,14 @@ async function startPause(
     sysctls: sysctls.map(([name, value]) => ({ path: sysctlPath(name), value })),
     cgroup: join,
     pause: parts.helper.pauseFd,
+    ...(rootfs === undefined
+      ? {}
+      : { rootfs: { mount: rootfs.fd, target: parts.paths.sandboxDir(record.id) } }),
   });
+  failpoint("run-sandbox/cgroups-made");
   const spawned = await runSpawn(parts.helper, program);
   for (const warning of spawned.warnings) parts.log.debug("sandbox launch", { id: record.id, warning });
+  failpoint("run-sandbox/pause-started");
   const identity = { pid: spawned.pid, startTimeTicks: processStartTime(spawned.pid) };
   sandbox.pause = new PauseProcess(identity, spawned.pidfd, () =>
     parts.log.info("pause ended", { id: record.id }),
@@ -174,6 +188,7 @@ async function attachNetwork(sandbox: Sandbox, routeSocket: number, parts: Sandb
   const netnsPath = parts.paths.netnsPath(id);
   if (pause === undefined) throw new CricketError("internal", `sandbox ${id} has no pause process`);
   pinNetns(pause.pid, netnsPath);
+  failpoint("run-sandbox/netns-pinned");
   const netnsFd = openSync(netnsPath, "r");
   try {
     const { name, namespace, uid } = config.metadata;
@@ -190,4 +205,17 @@ async function attachNetwork(sandbox: Sandbox, routeSocket: number, parts: Sandb
   } finally {
     close(netnsFd);
   }
+}
+
+/** An empty root for a pause that containers can see as process 1: /proc/1/root must not lead to the host. */
+function pauseRootfs(): { fd: number } & Disposable {
+  const fd = createMount(
+    "tmpfs",
+    [
+      ["size", "4k"],
+      ["mode", "0555"],
+    ],
+    MOUNT_ATTR_RDONLY,
+  );
+  return { fd, [Symbol.dispose]: () => close(fd) };
 }

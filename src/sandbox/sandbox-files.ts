@@ -24,8 +24,6 @@ export interface SandboxFiles {
   shm: string;
 }
 
-const shmSizeBytes = 64 * 1024 * 1024;
-
 export function sandboxFiles(directory: string, config: SandboxConfig): SandboxFiles {
   const hostIpc = config.security.namespaces.ipc === "node";
   return {
@@ -89,7 +87,7 @@ function readOptional(path: string): string {
 }
 
 /** Mounts the tmpfs that all containers of the pod see as /dev/shm. */
-export function mountShm(path: string): void {
+export function mountShm(path: string, sizeBytes: number): void {
   mkdirSync(path, { mode: 0o700 });
   const attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
   const fd = createMount(
@@ -97,7 +95,7 @@ export function mountShm(path: string): void {
     [
       ["source", "shm"],
       ["mode", "1777"],
-      ["size", String(shmSizeBytes)],
+      ["size", String(sizeBytes)],
     ],
     attributes,
   );

@@ -1,5 +1,6 @@
 // StopPodSandbox and RemovePodSandbox. Both are idempotent: the kubelet repeats them until they succeed, and an
 // unknown id is a success.
+import { failpoint } from "../base/failpoint.ts";
 import type { KeyedLock } from "../base/keyed-lock.ts";
 import { releaseSandbox, type ReleaseParts } from "./release-sandbox.ts";
 import type { Sandbox, SandboxStore } from "./sandbox-store.ts";
@@ -27,7 +28,9 @@ async function stopLocked(sandbox: Sandbox, parts: StopParts): Promise<void> {
   if (sandbox.record.stoppedAtNs !== undefined) return;
   sandbox.isStopping = true;
   await parts.containers.stopAll(sandbox.id);
+  failpoint("stop-sandbox/containers-stopped");
   await releaseSandbox(sandbox, parts);
+  failpoint("stop-sandbox/released");
   parts.store.update(sandbox, { stoppedAtNs: BigInt(Date.now()) * 1_000_000n });
 }
 
@@ -38,6 +41,7 @@ export async function removeSandbox(id: string, parts: StopParts): Promise<void>
     if (parts.store.find(sandbox.id) === undefined) return;
     await stopLocked(sandbox, parts);
     await parts.containers.removeAll(sandbox.id);
+    failpoint("remove-sandbox/containers-removed");
     parts.store.delete(sandbox);
   });
 }

@@ -1,0 +1,171 @@
+// CreateContainer: intent record -> writable layer and overlay -> spec -> cgroup -> monitor and init, which runs the
+// launch program up to the gate -> commit.
+import { mkdirSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { CleanupStack } from "../base/cleanup-stack.ts";
+import { CricketError, failedPrecondition, wrapError } from "../base/errors.ts";
+import { failpoint } from "../base/failpoint.ts";
+import { newId } from "../base/ids.ts";
+import type { Log } from "../base/log.ts";
+import type { SingleFlight } from "../base/single-flight.ts";
+import type { Paths } from "../config/paths.ts";
+import type { ImageService, ResolvedImage } from "../image/image-service.ts";
+import type { CgroupManager } from "../linux/cgroup/cgroup-manager.ts";
+import type { HelperBinary } from "../linux/helper-binary.ts";
+import { startMonitor, type Monitor } from "../linux/monitor.ts";
+import { signalName, signalNumber } from "../linux/signals.ts";
+import type { Sandbox, SandboxStore } from "../sandbox/sandbox-store.ts";
+import type { LayerStore } from "../snapshot/layer-store.ts";
+import { checkMounts } from "./check-mounts.ts";
+import type { ContainerConfig } from "./container-config.ts";
+import { containerKey, nowNs, type ContainerRecord } from "./container-record.ts";
+import type { Container, ContainerStore } from "./container-store.ts";
+import { prepareLaunch, type PreparedLaunch } from "./prepare-launch.ts";
+import type { NodeFacts } from "./node-facts.ts";
+import { releaseContainer } from "./release-container.ts";
+import { watchContainer } from "./watch-container.ts";
+
+export interface CreateParts {
+  store: ContainerStore;
+  sandboxes: SandboxStore;
+  images: ImageService;
+  layers: LayerStore;
+  cgroups: CgroupManager;
+  helper: HelperBinary;
+  paths: Paths;
+  log: Log;
+  bootId: string;
+  runs: SingleFlight<Container>;
+  facts: NodeFacts;
+}
+
+/**
+ * Creates a container, or returns the one that an earlier call with the same name and attempt made in this sandbox.
+ * @throws CricketError; not-found for the sandbox or image before anything is made, else all is released again first
+ */
+export async function createContainer(
+  sandboxId: string,
+  config: ContainerConfig,
+  parts: CreateParts,
+): Promise<Container> {
+  const sandbox = parts.sandboxes.get(sandboxId);
+  const key = containerKey(sandbox.id, config);
+  const existing = parts.store.findByKey(key);
+  if (existing !== undefined && existing.state !== "exited") return existing;
+  if (existing !== undefined)
+    throw new CricketError(
+      "already-exists",
+      `container ${existing.id} has the same name and attempt and has exited: remove it first`,
+    );
+  return parts.runs.run(key, () => makeContainer(sandbox, config, parts));
+}
+
+async function makeContainer(
+  sandbox: Sandbox,
+  config: ContainerConfig,
+  parts: CreateParts,
+): Promise<Container> {
+  assertReady(sandbox);
+  const image = parts.images.resolveForContainer(config.image.reference);
+  // From here on the image cannot be removed; once the record is there, the record keeps it.
+  const releaseImage = parts.images.hold(image.imageId);
+  try {
+    await checkMounts(config.mounts);
+    const record = intent(sandbox, config, image, parts);
+    const container = parts.store.add(record);
+    return await populate(container, sandbox, image, parts);
+  } catch (error) {
+    throw wrapError(`create container ${config.metadata.name}`, error);
+  } finally {
+    releaseImage();
+  }
+}
+
+function assertReady(sandbox: Sandbox): void {
+  if (!sandbox.isReady) throw failedPrecondition(`sandbox ${sandbox.id} is not ready`);
+}
+
+function intent(
+  sandbox: Sandbox,
+  config: ContainerConfig,
+  image: ResolvedImage,
+  parts: CreateParts,
+): ContainerRecord {
+  const id = newId();
+  const { logDirectory, metadata } = sandbox.record.config;
+  return {
+    version: 1,
+    id,
+    sandboxId: sandbox.id,
+    sandboxMetadata: metadata,
+    config,
+    image: { id: image.imageId, ref: image.repoDigest, name: image.repoTag },
+    user: { uid: 0, gid: 0, supplementalGroups: [] },
+    stopSignal: stopSignal(config, image),
+    resources: config.resources,
+    logPath: config.logPath === "" || logDirectory === "" ? "" : join(logDirectory, config.logPath),
+    cgroupPath: `${sandbox.record.cgroupPath}/cricket-${id}`,
+    bootId: parts.bootId,
+    createdAtNs: nowNs(),
+    committed: false,
+  };
+}
+
+/** The CRI's signal, else the image's STOPSIGNAL, else SIGTERM. */
+function stopSignal(config: ContainerConfig, image: ResolvedImage): string {
+  const named = config.stopSignal ?? (image.config.stopSignal === "" ? "SIGTERM" : image.config.stopSignal);
+  return signalName(signalNumber(named));
+}
+
+async function populate(
+  container: Container,
+  sandbox: Sandbox,
+  image: ResolvedImage,
+  parts: CreateParts,
+): Promise<Container> {
+  const cleanup = new CleanupStack();
+  cleanup.defer("delete record", () => parts.store.delete(container));
+  cleanup.defer("release container", () => releaseContainer(container.record, parts));
+  try {
+    failpoint("create-container/intent");
+    if (container.record.logPath !== "")
+      mkdirSync(dirname(container.record.logPath), { recursive: true, mode: 0o755 });
+    using launch = prepareLaunch({ container, sandbox, image, parts });
+    const monitor = await launchMonitor(container, launch, parts);
+    cleanup.defer("detach monitor", () => monitor.detach());
+    failpoint("create-container/launched");
+    // A stop that began meanwhile has not seen this container: it must not appear afterwards.
+    assertReady(sandbox);
+    parts.store.update(container, {
+      committed: true,
+      user: launch.user,
+      init: { pid: monitor.initPid, startTimeTicks: monitor.initStartTime },
+      ...(launch.rawEnv === undefined ? {} : { rawEnv: launch.rawEnv }),
+    });
+    cleanup.keep();
+    watchContainer(container, monitor, parts);
+    failpoint("create-container/committed");
+    return container;
+  } catch (error) {
+    throw await cleanup.fail(error);
+  }
+}
+
+async function launchMonitor(
+  container: Container,
+  launch: PreparedLaunch,
+  parts: CreateParts,
+): Promise<Monitor> {
+  const { id, config, logPath } = container.record;
+  const monitor = await startMonitor(parts.helper, launch.program, {
+    containerDir: parts.paths.containerDir(id),
+    ...(logPath === "" ? {} : { logPath }),
+    stdin: config.stdin,
+    stdinOnce: config.stdinOnce,
+    maxLogLineBytes: parts.facts.logMaxLineBytes,
+    ...(launch.oomEvents === undefined ? {} : { oomEvents: launch.oomEvents }),
+    ...(launch.killCgroup === undefined ? {} : { killCgroup: launch.killCgroup }),
+  });
+  for (const warning of monitor.warnings) parts.log.debug("container launch", { id, warning });
+  return monitor;
+}

@@ -1,0 +1,207 @@
+// Everything a container's launch needs, gathered: rootfs, user, spec, cgroup, and the program made of them. The
+// descriptors live until the monitor has its own copies.
+import { mkdirSync } from "node:fs";
+import { basename } from "node:path";
+import { failedPrecondition, invalidArgument } from "../base/errors.ts";
+import type { CgroupManager } from "../linux/cgroup/cgroup-manager.ts";
+import { close } from "../linux/files.ts";
+import type { LaunchProgram } from "../linux/launch-program.ts";
+import { findMount, readMountinfo } from "../linux/mountinfo.ts";
+import { openProcess } from "../linux/pidfd.ts";
+import type { ResolvedImage } from "../image/image-service.ts";
+import { compileContainer } from "../oci/compile-container.ts";
+import { compileSeccomp } from "../oci/compile-seccomp.ts";
+import type { CgroupView } from "../oci/container-launch.ts";
+import type { SeccompProfile } from "../oci/seccomp-profile.ts";
+import type { Spec } from "../oci/spec.ts";
+import { sandboxFiles, sandboxHostname } from "../sandbox/sandbox-files.ts";
+import type { Sandbox } from "../sandbox/sandbox-store.ts";
+import { prepareContainerLayer } from "../snapshot/container-layer.ts";
+import { createOverlay } from "../snapshot/overlay.ts";
+import { namespaceJoins } from "./build-namespaces.ts";
+import { buildContainerSpec, type ContainerSpec } from "./build-spec.ts";
+import { needsRawEnv, writeBundle } from "./bundle.ts";
+import type { ContainerConfig } from "./container-config.ts";
+import type { ContainerUser } from "./container-record.ts";
+import type { Container } from "./container-store.ts";
+import type { CreateParts } from "./create-container.ts";
+import { readSeccompProfile } from "./node-facts.ts";
+import { hostDevices, resolveDevices } from "./resolve-devices.ts";
+import { resolveUser, type ResolvedUser } from "./resolve-user.ts";
+
+export interface LaunchRequest {
+  container: Container;
+  sandbox: Sandbox;
+  image: ResolvedImage;
+  parts: CreateParts;
+}
+
+export interface PreparedLaunch extends Disposable {
+  program: LaunchProgram;
+  user: ContainerUser;
+  rawEnv?: Uint8Array[];
+  oomEvents?: number;
+  killCgroup?: number;
+}
+
+/** SIGKILL: a container never runs on without the monitor that holds its output and exit status. */
+const parentDeathSignal = 9;
+
+export function prepareLaunch(request: LaunchRequest): PreparedLaunch {
+  const descriptors = new DisposableDescriptors();
+  try {
+    return { ...prepare(request, descriptors), [Symbol.dispose]: () => descriptors[Symbol.dispose]() };
+  } catch (error) {
+    descriptors[Symbol.dispose]();
+    throw error;
+  }
+}
+
+type Prepared = Omit<PreparedLaunch, typeof Symbol.dispose>;
+
+function prepare(request: LaunchRequest, descriptors: DisposableDescriptors): Prepared {
+  const { container, sandbox, image, parts } = request;
+  const { id, config, cgroupPath } = container.record;
+  const pause = sandbox.pause;
+  if (pause === undefined) throw failedPrecondition(`sandbox ${sandbox.id} is not ready`);
+  const rootfs = descriptors.add(mountRootfs(id, image, parts));
+  const user = resolveUser(rootfs, config.security, image.config.user);
+  const target = openTarget(config, sandbox, parts);
+  if (target !== undefined) descriptors.add(target.pidfd);
+  const { spec, env } = buildSpec(request, user, target?.pid);
+  writeBundle(id, spec, parts.paths);
+  container.bundle = { spec, env };
+  parts.cgroups.create(cgroupPath, { ...config.resources, pidsLimit: BigInt(parts.facts.host.pidsLimit) });
+  parts.cgroups.setDevices(cgroupPath, spec.linux?.resources?.devices ?? []);
+  const join = descriptors.use(parts.cgroups.joinFiles(cgroupPath));
+  const oomEvents = parts.cgroups.oomEventsFile(cgroupPath);
+  if (oomEvents !== undefined) descriptors.add(oomEvents);
+  const seccomp = spec.linux?.seccomp === undefined ? undefined : compileSeccomp(spec.linux.seccomp);
+  const program = compileContainer({
+    id,
+    spec,
+    env,
+    rootfs: { mount: rootfs, ...rootfsPlace(id, config, parts) },
+    join: namespaceJoins(spec, pause.pidfd, target?.pidfd),
+    cgroup: join,
+    cgroupView: cgroupView(cgroupPath, parts.cgroups),
+    ...(seccomp === undefined ? {} : { seccomp }),
+    boundingCapabilities: parts.facts.host.boundingCapabilities,
+    parentDeathSignal,
+  });
+  return {
+    program,
+    user: { uid: user.uid, gid: user.gid, supplementalGroups: user.additionalGids },
+    ...(needsRawEnv(env) ? { rawEnv: env } : {}),
+    ...(oomEvents === undefined ? {} : { oomEvents }),
+    ...(join.killFile === undefined ? {} : { killCgroup: join.killFile }),
+  };
+}
+
+/** The overlay of the image's layers and the container's own, as a detached mount: the host never sees it. */
+function mountRootfs(id: string, image: ResolvedImage, parts: CreateParts): number {
+  const { upper, work } = prepareContainerLayer(parts.paths.containerLayersRoot, id);
+  const lowers = image.chainIds.map((chainId) => parts.layers.path(chainId));
+  return createOverlay({ lowers, upper, work });
+}
+
+function buildSpec(
+  { container, sandbox, image, parts }: LaunchRequest,
+  user: ResolvedUser,
+  targetPid?: number,
+): ContainerSpec {
+  const { id, config, cgroupPath } = container.record;
+  const sandboxConfig = sandbox.record.config;
+  const seccompProfile = seccompProfileOf(config, parts);
+  return buildContainerSpec({
+    id,
+    config,
+    image: image.config,
+    user,
+    sandbox: {
+      id: sandbox.id,
+      pausePid: sandbox.pause?.identity.pid ?? 0,
+      ...(targetPid === undefined ? {} : { targetPid }),
+      hostname: sandboxHostname(sandbox.id, sandboxConfig),
+      files: sandboxFiles(parts.paths.sandboxDir(sandbox.id), sandboxConfig),
+      privileged: sandboxConfig.security.privileged,
+    },
+    host: parts.facts.host,
+    rootfsPath: parts.paths.containerRootfs(id),
+    cgroupPath,
+    devices: config.security.privileged
+      ? [...hostDevices(), ...resolveDevices(config.devices)]
+      : resolveDevices(config.devices),
+    ...(seccompProfile === undefined ? {} : { seccompProfile }),
+  });
+}
+
+function seccompProfileOf(config: ContainerConfig, parts: CreateParts): SeccompProfile | undefined {
+  const { seccomp, privileged } = config.security;
+  if (privileged || seccomp === undefined || seccomp.type === "unconfined") return undefined;
+  return seccomp.type === "localhost" ? readSeccompProfile(seccomp.ref) : parts.facts.seccompProfile;
+}
+
+/** The container whose pid namespace is joined: ephemeral containers look at another one's processes. */
+function openTarget(
+  config: ContainerConfig,
+  sandbox: Sandbox,
+  parts: CreateParts,
+): { pid: number; pidfd: number } | undefined {
+  const { pid, targetId } = config.security.namespaces;
+  if (pid !== "target") return undefined;
+  const target = parts.store.find(targetId);
+  if (target === undefined || target.record.sandboxId !== sandbox.id || target.state !== "running")
+    throw invalidArgument(
+      `config.linux.security_context.namespace_options.target_id: ${targetId} is no running container of the sandbox`,
+    );
+  const { init } = target.record;
+  const pidfd = init === undefined ? undefined : openProcess(init.pid, init.startTimeTicks);
+  if (init === undefined || pidfd === undefined)
+    throw failedPrecondition(`container ${target.id} has no process any more`);
+  return { pid: init.pid, pidfd };
+}
+
+function rootfsPlace(
+  id: string,
+  config: ContainerConfig,
+  parts: CreateParts,
+): { target: string; parentMount?: string } {
+  const target = parts.paths.containerRootfs(id);
+  mkdirSync(target, { mode: 0o700 });
+  if (!config.mounts.some((mount) => mount.propagation === "bidirectional")) return { target };
+  const parentMount = findMount(readMountinfo("self"), target)?.mountPoint;
+  return parentMount === undefined ? { target } : { target, parentMount };
+}
+
+function cgroupView(path: string, { layout }: CgroupManager): CgroupView {
+  if (layout.kind === "v2") return { version: 2 };
+  const all = layout.unified === undefined ? layout.v1 : [...layout.v1, layout.unified];
+  return {
+    version: 1,
+    hierarchies: all.map(({ root, controllers, version }) => {
+      const name = basename(root);
+      const links = version === 1 ? controllers.filter((controller) => controller !== name) : [];
+      return { name, path: `${root}${path}`, links };
+    }),
+  };
+}
+
+/** Descriptors that are closed together. */
+class DisposableDescriptors implements Disposable {
+  readonly #items: Disposable[] = [];
+
+  add(fd: number): number {
+    this.#items.push({ [Symbol.dispose]: () => close(fd) });
+    return fd;
+  }
+
+  use<T extends Disposable>(item: T): T {
+    this.#items.push(item);
+    return item;
+  }
+
+  [Symbol.dispose](): void {
+    for (const item of this.#items.splice(0).reverse()) item[Symbol.dispose]();
+  }
+}

@@ -1,0 +1,111 @@
+// The composition root: builds all parts in order, recovers what an earlier daemon left, listens; closes in reverse.
+import { mkdirSync } from "node:fs";
+import { CleanupStack } from "./base/cleanup-stack.ts";
+import { messageOf } from "./base/errors.ts";
+import { KeyedLock } from "./base/keyed-lock.ts";
+import { Log } from "./base/log.ts";
+import { SingleFlight } from "./base/single-flight.ts";
+import type { Config } from "./config/config.ts";
+import { loadConfig } from "./config/load-config.ts";
+import { derivePaths, type Paths } from "./config/paths.ts";
+import { readNodeFacts } from "./container/node-facts.ts";
+import { recoverContainers } from "./container/recover-containers.ts";
+import { ContainerStore } from "./container/container-store.ts";
+import { serveCri } from "./cri/serve-cri.ts";
+import { ImageService } from "./image/image-service.ts";
+import { CgroupManager } from "./linux/cgroup/cgroup-manager.ts";
+import { lockFile } from "./linux/file-lock.ts";
+import { HelperBinary } from "./linux/helper-binary.ts";
+import { becomeSubreaper } from "./linux/pidfd.ts";
+import { bootId } from "./linux/proc.ts";
+import { createBridgeNetwork } from "./network/bridge-network.ts";
+import { liveAttachments, recoverSandboxes } from "./sandbox/recover-sandboxes.ts";
+import { SandboxStore } from "./sandbox/sandbox-store.ts";
+import { nodeStats } from "./node-stats.ts";
+import { openLayerStore } from "./snapshot/open-layer-store.ts";
+import { packageVersion, useCases, type DaemonParts } from "./use-cases.ts";
+
+/** Runs the daemon until SIGTERM or SIGINT; returns the exit status. Containers go on without it. */
+export async function runDaemon(argv: readonly string[]): Promise<number> {
+  const { config, files } = loadConfig({ argv, env: process.env });
+  const log = new Log(config.log);
+  const closing = new CleanupStack();
+  try {
+    const parts = await open(config, log, closing);
+    await recover(parts);
+    const server = await serveCri(useCases(parts), { socketPath: config.socket, log });
+    closing.defer("close server", () => server.close());
+    log.info("listening", { socket: config.socket, config: files.join(",") });
+    const signal = await stopSignal();
+    log.info("stopping", { signal });
+    return 0;
+  } finally {
+    for (const failure of await closing.unwind()) log.warn("not closed", { error: messageOf(failure) });
+  }
+}
+
+async function open(config: Config, log: Log, closing: CleanupStack): Promise<DaemonParts> {
+  const paths = derivePaths(config);
+  makeRoots(paths);
+  const lock = lockFile(paths.daemonLock);
+  closing.defer("release lock", () => lock.release());
+  // A sandbox's pause is the child of a helper that goes at once: as subreaper the daemon inherits and reaps it.
+  becomeSubreaper();
+  const helper = HelperBinary.load(config.helperDir);
+  closing.defer("close helper", () => helper.close());
+  const layers = await openLayerStore({ root: paths.layersRoot, log });
+  closing.defer("close layers", () => layers.close());
+  const network = createBridgeNetwork({ ...config.network, stateDir: paths.networkRoot }, log);
+  closing.defer("close network", () => network.close());
+  const images = await ImageService.open({
+    ...config.image,
+    layers,
+    log,
+    imagesRoot: paths.imagesRoot,
+    blobsRoot: paths.blobsRoot,
+    layersRoot: paths.layersRoot,
+    containerLayersRoot: paths.containerLayersRoot,
+  });
+  const cgroups = new CgroupManager();
+  const sandboxes = new SandboxStore(paths.sandboxesRoot);
+  const containers = new ContainerStore(paths.containersRoot);
+  return {
+    config,
+    version: packageVersion(),
+    log,
+    paths,
+    helper,
+    layers,
+    images,
+    network,
+    cgroups,
+    sandboxes,
+    containers,
+    facts: readNodeFacts(cgroups.layout, config.container),
+    stats: nodeStats({ cgroups, sandboxes, containers, network, paths }),
+    sandboxRuns: new SingleFlight(),
+    containerRuns: new SingleFlight(),
+    sandboxLocks: new KeyedLock(),
+    containerLocks: new KeyedLock(),
+    bootId: bootId(),
+  };
+}
+
+/** Nobody but root looks into the roots (CVE-2024-25621): the modes are set also where the directories exist. */
+function makeRoots(paths: Paths): void {
+  for (const root of [paths.stateRoot, paths.runRoot]) mkdirSync(root, { recursive: true, mode: 0o711 });
+}
+
+/** Containers first: sandboxes that are unwound may still hold some of them. */
+async function recover(parts: DaemonParts): Promise<void> {
+  await recoverContainers({ ...parts, store: parts.containers });
+  await recoverSandboxes({ ...parts, store: parts.sandboxes });
+  await parts.network.recover(liveAttachments(parts.sandboxes, parts));
+}
+
+function stopSignal(): Promise<NodeJS.Signals> {
+  return new Promise((resolve) => {
+    process.once("SIGTERM", resolve);
+    process.once("SIGINT", resolve);
+  });
+}

@@ -1,0 +1,39 @@
+// Statistics wired to the parts they are read from.
+import type { Paths } from "./config/paths.ts";
+import type { Container, ContainerStore } from "./container/container-store.ts";
+import type { StatsUseCases } from "./cri/services.ts";
+import type { CgroupManager } from "./linux/cgroup/cgroup-manager.ts";
+import type { BridgeNetwork } from "./network/bridge-network.ts";
+import type { Sandbox, SandboxStore } from "./sandbox/sandbox-store.ts";
+import type { LayerUsage } from "./snapshot/layer-usage.ts";
+import { NodeStats } from "./stats/node-stats.ts";
+
+export interface NodeStatsParts {
+  cgroups: CgroupManager;
+  sandboxes: SandboxStore;
+  containers: ContainerStore;
+  network: BridgeNetwork;
+  layerUsage: LayerUsage;
+  paths: Paths;
+}
+
+export function nodeStats(parts: NodeStatsParts): StatsUseCases {
+  const stats = new NodeStats<Sandbox, Container>({
+    cgroups: parts.cgroups,
+    writableLayer: (id) => parts.layerUsage.usageOf(id),
+    writableLayerMountpoint: parts.paths.containerLayersRoot,
+    interfacesOf: async (sandbox) => {
+      if (sandbox.usesHostNetwork) return undefined;
+      const counters = (await parts.network.statistics()).get(sandbox.id);
+      return counters === undefined ? [] : [{ name: "eth0", ...counters }];
+    },
+    containersOf: (sandbox) =>
+      parts.containers.ofSandbox(sandbox.id).filter(({ record }) => record.committed),
+  });
+  return {
+    ofContainers: (containers) =>
+      stats.ofContainers(containers.map(({ record }) => parts.containers.get(record.id))),
+    ofSandboxes: (sandboxes) =>
+      stats.ofSandboxes(sandboxes.map(({ record }) => parts.sandboxes.get(record.id))),
+  };
+}

@@ -1,0 +1,189 @@
+// The use cases of all folders, gathered into the shapes the API edge asks for (cri/services.ts).
+import { readFileSync } from "node:fs";
+import type { KeyedLock } from "./base/keyed-lock.ts";
+import type { Log } from "./base/log.ts";
+import type { SingleFlight } from "./base/single-flight.ts";
+import type { Config } from "./config/config.ts";
+import { describeConfig } from "./config/load-config.ts";
+import type { Paths } from "./config/paths.ts";
+import type { Container, ContainerStore } from "./container/container-store.ts";
+import { createContainer } from "./container/create-container.ts";
+import { describeContainer, explainContainer, liveResources } from "./container/describe-container.ts";
+import { execSync } from "./container/exec-sync.ts";
+import { podContainers, removeContainer, type RemoveParts } from "./container/remove-container.ts";
+import type { NodeFacts } from "./container/node-facts.ts";
+import { reopenLog } from "./container/reopen-log.ts";
+import { startContainer } from "./container/start-container.ts";
+import { stopContainer } from "./container/stop-container.ts";
+import { updateResources } from "./container/update-resources.ts";
+import { waitContainer } from "./container/wait-container.ts";
+import type {
+  ContainerUseCases,
+  ImageUseCases,
+  NodeUseCases,
+  SandboxUseCases,
+  StatsUseCases,
+  UseCases,
+} from "./cri/services.ts";
+import type { ImageService } from "./image/image-service.ts";
+import type { CgroupManager } from "./linux/cgroup/cgroup-manager.ts";
+import type { HelperBinary } from "./linux/helper-binary.ts";
+import type { PodNetwork } from "./network/pod-network.ts";
+import { describeSandbox } from "./sandbox/describe-sandbox.ts";
+import { runSandbox } from "./sandbox/run-sandbox.ts";
+import type { Sandbox, SandboxStore } from "./sandbox/sandbox-store.ts";
+import { removeSandbox, stopSandbox } from "./sandbox/stop-sandbox.ts";
+import type { LayerStore } from "./snapshot/layer-store.ts";
+
+export interface DaemonParts {
+  config: Config;
+  /** Of the running program, from package.json. */
+  version: string;
+  log: Log;
+  paths: Paths;
+  helper: HelperBinary;
+  layers: LayerStore;
+  images: ImageService;
+  network: PodNetwork;
+  cgroups: CgroupManager;
+  sandboxes: SandboxStore;
+  containers: ContainerStore;
+  stats: StatsUseCases;
+  facts: NodeFacts;
+  sandboxRuns: SingleFlight<Sandbox>;
+  containerRuns: SingleFlight<Container>;
+  sandboxLocks: KeyedLock;
+  containerLocks: KeyedLock;
+  bootId: string;
+}
+
+export function useCases(parts: DaemonParts): UseCases {
+  return {
+    sandboxes: sandboxUseCases(parts),
+    containers: containerUseCases(parts),
+    images: imageUseCases(parts),
+    stats: parts.stats,
+    node: nodeUseCases(parts),
+  };
+}
+
+/** The embedded runtime under its default name and under its own. */
+const runtimeHandlers: ReadonlySet<string> = new Set(["", "cricket"]);
+
+export function removeParts(parts: DaemonParts): RemoveParts {
+  return { store: parts.containers, cgroups: parts.cgroups, paths: parts.paths, locks: parts.containerLocks };
+}
+
+function sandboxUseCases(parts: DaemonParts): SandboxUseCases {
+  const { paths, cgroups, network, helper, log, bootId, config } = parts;
+  const run = {
+    store: parts.sandboxes,
+    paths,
+    cgroups,
+    network,
+    helper,
+    log,
+    bootId,
+    runs: parts.sandboxRuns,
+    cgroupParent: config.cgroup.parent,
+    allowedSysctls: config.sandbox.allowedSysctls,
+    shmSizeBytes: config.sandbox.shmSizeBytes,
+    runtimeHandlers,
+  };
+  const containers = podContainers(removeParts(parts));
+  const stop = { store: parts.sandboxes, locks: parts.sandboxLocks, paths, cgroups, network, containers };
+  return {
+    run: (sandboxConfig, handler) => runSandbox(sandboxConfig, handler, run),
+    stop: (id) => stopSandbox(id, stop),
+    remove: (id) => removeSandbox(id, stop),
+    get: (id) => parts.sandboxes.get(id),
+    list: () => parts.sandboxes.list(),
+    describe: (id) => Promise.resolve(describeSandbox(parts.sandboxes.get(id), paths)),
+  };
+}
+
+function containerUseCases(parts: DaemonParts): ContainerUseCases {
+  const { cgroups, helper, paths, log, bootId, images, layers, sandboxes } = parts;
+  const store = parts.containers;
+  const locks = parts.containerLocks;
+  const create = {
+    store,
+    sandboxes,
+    images,
+    layers,
+    cgroups,
+    helper,
+    paths,
+    log,
+    bootId,
+    runs: parts.containerRuns,
+    facts: parts.facts,
+  };
+  return {
+    create: (sandboxId, config) => createContainer(sandboxId, config, create),
+    start: (id) => startContainer(id, { store, sandboxes, locks }),
+    stop: (id, timeoutMs) => stopContainer(id, timeoutMs, { store, cgroups }),
+    remove: (id) => removeContainer(id, removeParts(parts)),
+    get: (id) => store.get(id),
+    list: () => store.list(),
+    resources: (id) => liveResources(store.get(id), cgroups),
+    describe: (id) => Promise.resolve(describeContainer(store.get(id), paths)),
+    updateResources: (id, resources) => updateResources(id, resources, { store, cgroups, locks }),
+    reopenLog: (id) => reopenLog(id, store),
+    execSync: (request) => execSync(request, { store, cgroups, helper, paths, facts: parts.facts }),
+    wait: (id, signal) => waitContainer(id, signal, store),
+    explain: (id) => Promise.resolve(explainContainer(store.get(id), paths)),
+  };
+}
+
+function imageUseCases({ images, containers }: DaemonParts): ImageUseCases {
+  return {
+    pull: (request) => images.pull(request),
+    list: (reference) => images.list(reference),
+    status: (reference) => images.status(reference),
+    describe: (reference) => images.describe(reference),
+    remove: (reference) => images.remove(reference, containers.imageIds()),
+    fsInfo: () => images.fsInfo(),
+  };
+}
+
+function nodeUseCases({ network, config, log, version }: DaemonParts): NodeUseCases {
+  return {
+    version: () => ({ runtimeName: "cricket", runtimeVersion: version }),
+    status: () => {
+      const { ready, reason, message } = network.condition();
+      return {
+        conditions: [
+          { type: "RuntimeReady", status: true, reason: "", message: "" },
+          { type: "NetworkReady", status: ready, reason, message },
+        ],
+        handlers: [...runtimeHandlers].map((name) => ({
+          name,
+          recursiveReadOnlyMounts: true,
+          userNamespaces: false,
+        })),
+        features: { supplementalGroupsPolicy: true, userNamespacesHostNetwork: false },
+      };
+    },
+    describe: () => Promise.resolve(describeConfig(config)),
+    cgroupDriver: () => config.cgroup.driver,
+    // The kubelet records the CIDR only if this succeeds; the embedded network has its own subnet.
+    updatePodCidr: (cidr) => {
+      log.info("pod CIDR of the node", { cidr });
+      return Promise.resolve();
+    },
+  };
+}
+
+/** The version in package.json, which lies above both src and dist/src. */
+export function packageVersion(): string {
+  for (const up of ["../package.json", "../../package.json"]) {
+    try {
+      const parsed = JSON.parse(readFileSync(new URL(up, import.meta.url), "utf8")) as { version?: unknown };
+      if (typeof parsed.version === "string") return parsed.version;
+    } catch {
+      continue;
+    }
+  }
+  return "0.0.0";
+}
