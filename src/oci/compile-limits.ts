@@ -112,5 +112,12 @@ export function rlimitType(name: string): string | undefined {
   return resources.has(type) ? type : undefined;
 }
 
+/** The inverse, for people: "nofile"; the number where it has no name. */
+export function rlimitName(resource: number): string {
+  for (const [type, number] of resources)
+    if (number === resource) return type.slice("RLIMIT_".length).toLowerCase();
+  return String(resource);
+}
+
 /** The signal that ends a process whose parent died. */
 export const SIGKILL = constants.signals.SIGKILL;
