@@ -17,6 +17,8 @@ export interface DaemonOptions {
   /** Settings of cricket.toml by their dotted name: `{ "network.mtu": 1400 }`. */
   settings?: Record<string, string | number | string[]>;
   env?: Record<string, string>;
+  /** In a process group of its own: Ctrl-C on the terminal does not reach it. */
+  detached?: boolean;
 }
 
 const checkout = path.resolve(import.meta.dirname, "../..");
@@ -99,6 +101,7 @@ export class TestDaemon {
       cwd: checkout,
       stdio: ["ignore", log, log],
       env: { ...process.env, ...this.#options.env, ...env },
+      detached: this.#options.detached ?? false,
     });
     fs.closeSync(log);
     await this.#untilReady(this.#process);

@@ -5,6 +5,8 @@ import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { deleteLink } from "../../src/linux/netlink-route.ts";
+import { NETLINK_ROUTE, NetlinkSocket } from "../../src/linux/netlink-socket.ts";
 
 /** Where a daemon's resources are; all of it private to one test, demo or benchmark. */
 export interface DaemonPlace {
@@ -17,9 +19,9 @@ export interface DaemonPlace {
 }
 
 /**
- * "what-is-kept": bridge, packet rules and the cgroup that pods go below, which outlive a daemon because pods do, and
- * of which only an empty cgroup can be removed. "everything": also processes, mounts, cgroups and directories.
- * Idempotent; goes on when one thing cannot be removed.
+ * "what-is-kept": the bridge with its packet rules and the cgroup that pods go below, which the next start of a daemon
+ * would use; only an empty cgroup can be removed. "everything": also processes, mounts, cgroups and directories.
+ * Idempotent.
  */
 export async function removeLeftovers(
   place: DaemonPlace,
@@ -30,20 +32,27 @@ export async function removeLeftovers(
     unmountAll(place);
     for (const directory of cgroupDirectories(place.cgroupParent)) removeTree(directory);
   }
-  removeNetwork(place.bridgeName);
+  await removeNetwork(place.bridgeName);
   for (const directory of cgroupDirectories(place.cgroupParent)) removeEmpty(directory);
   if (what === "everything")
     for (const directory of [place.directory, place.stateRoot])
       fs.rmSync(directory, { recursive: true, force: true });
 }
 
-function removeNetwork(bridgeName: string): void {
-  if (fs.existsSync(`/sys/class/net/${bridgeName}`)) run("ip", ["link", "delete", bridgeName]);
+async function removeNetwork(bridgeName: string): Promise<void> {
+  if (!fs.existsSync(`/sys/class/net/${bridgeName}`)) return;
+  const socket = NetlinkSocket.open(NETLINK_ROUTE);
+  try {
+    await socket.request([deleteLink({ name: bridgeName })], ["ENODEV"]);
+  } finally {
+    socket.close();
+  }
   const table = `inet cricket-${bridgeName}`;
   // Adding it first makes the deletion succeed where there is none.
   run("nft", ["-f", "-"], `add table ${table}\ndelete table ${table}\n`);
 }
 
+// What is not installed has made nothing that could be left.
 function run(program: string, args: string[], input = ""): void {
   spawnSync(program, args, {
     input,
