@@ -3,8 +3,9 @@ import { createHash } from "node:crypto";
 import { mkdirSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
-import { CricketError, notFound } from "../base/errors.ts";
+import { CricketError, messageOf, notFound } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
+import { releaseMemory } from "../linux/release-memory.ts";
 import type { DiskUsage, LayerStore } from "../snapshot/layer-store.ts";
 import { BlobStore } from "./blob-store.ts";
 import { ContentLeases } from "./content-leases.ts";
@@ -68,6 +69,8 @@ export interface ResolvedImage {
 }
 
 const connectTimeoutMs = 15_000;
+/** Images often come in a row: memory is given back when none has come for this long. */
+const restAfterMs = 3000;
 
 interface Parts {
   options: ImageServiceOptions;
@@ -81,6 +84,7 @@ export class ImageService {
   readonly #flights = new PullFlights();
   readonly #holds = new ImageHolds();
   readonly #pinned: PinnedImages;
+  #rest: NodeJS.Timeout | undefined;
   /** As of the last pull: it says what short names mean. */
   #conf: RegistriesConf;
 
@@ -135,13 +139,16 @@ export class ImageService {
   async pull(request: PullRequest): Promise<{ imageId: string }> {
     const { reference: text, auth, onProgress, signal } = request;
     const caller = { onProgress, signal };
+    clearTimeout(this.#rest);
     const imageId = await this.#flights.run(flightKey(text, auth), caller, async (report, stop) => {
       const [conf, policy] = await Promise.all([
         loadRegistriesConf(this.#options.registriesConf),
         loadSignaturePolicy(this.#options.policy),
       ]);
       this.#conf = conf;
-      return pullImage(this.#pull, { text, auth, conf, policy, report, signal: stop });
+      return pullImage(this.#pull, { text, auth, conf, policy, report, signal: stop }).finally(() =>
+        this.#restSoon(),
+      );
     });
     return { imageId };
   }
@@ -207,6 +214,16 @@ export class ImageService {
   fsInfo(): ImageFsUsage {
     const { layers, layersRoot, containerLayersRoot, containerUsage } = this.#options;
     return imageFsUsage({ layers, blobs: this.#pull.blobs, layersRoot, containerLayersRoot, containerUsage });
+  }
+
+  #restSoon(): void {
+    clearTimeout(this.#rest);
+    this.#rest = setTimeout(() => {
+      if (this.#flights.isActive) return;
+      releaseMemory().catch((error: unknown) => {
+        this.#options.log.debug("memory not released", { error: messageOf(error) });
+      });
+    }, restAfterMs).unref();
   }
 
   #view(record: ImageRecord): ImageView {
