@@ -19,12 +19,13 @@ const BPF_F_ALLOW_MULTI = 2;
 const sysBpf = libc.func("long syscall(long number, int command, void *attributes, unsigned int size)");
 
 function bpf(command: number, attributes: Buffer, what: string): number {
-  for (;;) {
+  for (let attempt = 0; ; attempt++) {
     const result = Number(sysBpf(SYS_bpf, command, attributes, attributes.length));
     if (result !== -1) return result;
     const errno = lastErrno();
     // The verifier gives way to signals with EAGAIN.
-    if (errno !== "EAGAIN" && errno !== "EINTR") throw new SyscallError(`bpf ${what}`, errno);
+    if ((errno !== "EAGAIN" && errno !== "EINTR") || attempt === 10)
+      throw new SyscallError(`bpf ${what}`, errno);
   }
 }
 

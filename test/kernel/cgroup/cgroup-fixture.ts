@@ -30,6 +30,8 @@ export function cgroupFixture(t: TestContext): CgroupFixture {
   });
   const run = async (script: string, where = path): Promise<ChildProcess> => {
     const child = spawn("sh", ["-c", `read go; ${script}`], { stdio: ["pipe", "pipe", "pipe"] });
+    // It may not have come into the cgroup.
+    t.after(() => child.kill("SIGKILL"));
     await once(child, "spawn");
     manager.addProcess(where, child.pid ?? 0);
     child.stdin?.end("go\n");

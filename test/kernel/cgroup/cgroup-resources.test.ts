@@ -61,7 +61,7 @@ test(
   async (t) => {
     const { manager, path, run } = cgroupFixture(t);
     manager.create(path, { memoryLimitBytes: 256n * MiB, memorySwapLimitBytes: 256n * MiB });
-    const child = await run("x=$(head -c 40000000 /dev/zero | tr '\\0' x); read more < /dev/tty; sleep 100");
+    const child = await run("dd if=/dev/zero bs=40M count=1 | sleep 100");
     assert.ok(await until(() => (manager.stats(path)?.memory?.rssBytes ?? 0n) > 38n * MiB));
     await assert.rejects(
       manager.updateResources(path, { memoryLimitBytes: 4n * MiB, memorySwapLimitBytes: 4n * MiB }),
@@ -160,7 +160,7 @@ test("files of cgroup v2 are set by name", needsController("memory"), (t) => {
 test("statistics tell what a busy process uses", needsController("memory"), async (t) => {
   const { manager, path, run } = cgroupFixture(t);
   manager.create(path, { memoryLimitBytes: 128n * MiB, memorySwapLimitBytes: 128n * MiB });
-  await run("x=$(head -c 20000000 /dev/zero | tr '\\0' x); while :; do :; done");
+  await run("dd if=/dev/zero bs=20M count=1 | while :; do :; done");
   assert.ok(await until(() => (manager.stats(path)?.memory?.rssBytes ?? 0n) > 18n * MiB));
   const stats = manager.stats(path);
   assert.ok(stats?.cpu !== undefined && stats.memory !== undefined);

@@ -48,8 +48,10 @@ test("a process enters all hierarchies, and its threads with it", asRoot, async 
 
 test("`kill()` ends a whole tree of processes, in subgroups too", asRoot, async (t) => {
   const { manager, path, run } = cgroupFixture(t);
+  // Beside each other: in v2 no process may live above a cgroup with controllers.
+  manager.create(`${path}/outer`);
   manager.create(`${path}/inner`);
-  const outer = await run("(sleep 100 & sleep 100 & wait) & sleep 100 & wait");
+  const outer = await run("(sleep 100 & sleep 100 & wait) & sleep 100 & wait", `${path}/outer`);
   const inner = await run("trap '' TERM INT HUP; sleep 100 & wait", `${path}/inner`);
   assert.ok(await until(() => manager.pids(path).length >= 6));
   assert.equal(await manager.kill(path), true);

@@ -11,6 +11,7 @@ test("`joinFiles()` gives descriptors by which a child enters every v1 hierarchy
   manager.create(path);
   using join = manager.joinFiles(path);
   assert.equal(join.files.length, manager.layout.v1.length);
+  if (join.files.length === 0) return t.skip("needs a cgroup v1 hierarchy");
   const writes = join.files.map((_fd, index) => `echo 0 > /proc/self/fd/${index + 3}`);
   const child = spawn("sh", ["-c", `${writes.join("; ")}; echo in; read end`], {
     stdio: ["pipe", "pipe", "inherit", ...join.files],
@@ -21,6 +22,7 @@ test("`joinFiles()` gives descriptors by which a child enters every v1 hierarchy
     for (const controller of controllers) assert.equal(cgroups.get(controller), path);
   child.stdin?.end("\n");
   assert.equal(await exitOf(child), 0);
+  return undefined;
 });
 
 test("an exec's processes die alone", asRoot, async (t) => {
