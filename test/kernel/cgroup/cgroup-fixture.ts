@@ -5,7 +5,7 @@ import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import type { TestContext } from "node:test";
 import { CgroupManager } from "../../../src/linux/cgroup/cgroup-manager.ts";
-import { hierarchyOf } from "../../../src/linux/cgroup/layout.ts";
+import { hierarchyOf, type CgroupLayout } from "../../../src/linux/cgroup/layout.ts";
 
 export const isRoot = process.getuid?.() === 0;
 
@@ -21,8 +21,8 @@ export interface CgroupFixture {
 }
 
 /** Everything below the path is killed and removed at the end, also when the test fails. */
-export function cgroupFixture(t: TestContext): CgroupFixture {
-  const manager = new CgroupManager();
+export function cgroupFixture(t: TestContext, layout?: CgroupLayout): CgroupFixture {
+  const manager = new CgroupManager(layout);
   const path = `/cricket-test-${process.pid}-${randomBytes(4).toString("hex")}`;
   t.after(async () => {
     await manager.kill(path);
@@ -66,6 +66,12 @@ export async function until(isSo: () => boolean): Promise<boolean> {
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
   return true;
+}
+
+/** The machine as it would be without a unified hierarchy; undefined where it has no v1 ones. */
+export function v1Alone(): CgroupLayout | undefined {
+  const { v1 } = new CgroupManager().layout;
+  return v1.length === 0 ? undefined : { kind: "v1", v1, unified: undefined };
 }
 
 /** The value of a controller's file of the cgroup, as the kernel shows it. */

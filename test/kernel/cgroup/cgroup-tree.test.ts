@@ -5,7 +5,7 @@ import { hasCode } from "../../../src/base/errors.ts";
 import { allHierarchies } from "../../../src/linux/cgroup/layout.ts";
 import { readProcessCgroups } from "../../../src/linux/proc.ts";
 import { leakFree } from "../../support/leak-check.ts";
-import { asRoot, cgroupFixture, exitOf, fileOf, needsController, until } from "./cgroup-fixture.ts";
+import { asRoot, cgroupFixture, exitOf, fileOf, needsController, until, v1Alone } from "./cgroup-fixture.ts";
 
 test(
   "`create()` makes the cgroup and its parents in every hierarchy, twice without harm",
@@ -58,6 +58,29 @@ test("`kill()` ends a whole tree of processes, in subgroups too", asRoot, async 
   assert.deepEqual(manager.pids(path), []);
   assert.equal(await exitOf(outer), "SIGKILL");
   assert.equal(await exitOf(inner), "SIGKILL");
+});
+
+test("without a unified hierarchy `kill()` freezes, signals every process and thaws", asRoot, async (t) => {
+  const layout = v1Alone();
+  if (layout === undefined) return t.skip("needs cgroup v1 hierarchies");
+  const { manager, path, run } = cgroupFixture(t, layout);
+  manager.create(`${path}/inner`);
+  const outer = await run("trap '' TERM; (sleep 100 & sleep 100 & wait) & wait");
+  const inner = await run("while :; do (:) ; done", `${path}/inner`);
+  assert.ok(await until(() => manager.pids(path).length >= 5));
+  assert.equal(manager.hasProcesses(path), true);
+  assert.equal(await manager.kill(path), true);
+  assert.equal(await exitOf(outer), "SIGKILL");
+  assert.equal(await exitOf(inner), "SIGKILL");
+  assert.equal(manager.hasProcesses(path), false);
+  const exec = manager.execSubgroup(path, "x");
+  assert.deepEqual(
+    [exec.directory, exec.killFile, manager.killFile(path)],
+    [undefined, undefined, undefined],
+  );
+  exec[Symbol.dispose]();
+  await manager.remove(path);
+  return undefined;
 });
 
 test("`kill()` ends processes that are frozen", asRoot, async (t) => {

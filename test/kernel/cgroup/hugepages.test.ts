@@ -3,8 +3,7 @@
 import assert from "node:assert/strict";
 import { readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { test, type TestContext } from "node:test";
-import { CgroupManager } from "../../../src/linux/cgroup/cgroup-manager.ts";
-import { hierarchyOf } from "../../../src/linux/cgroup/layout.ts";
+import type { CgroupManager } from "../../../src/linux/cgroup/cgroup-manager.ts";
 import { cgroupFixture, needsController } from "./cgroup-fixture.ts";
 
 /** The root's subtree_control belongs to the machine: it is put back as it was. */
@@ -16,7 +15,9 @@ function keepRootControllers(t: TestContext, { layout }: CgroupManager): void {
     // Another test run may have cgroups that use it now.
     try {
       writeFileSync(file, "-hugetlb");
-    } catch {}
+    } catch {
+      return;
+    }
   });
 }
 
@@ -41,8 +42,6 @@ test(
       manager.readResources(`${path}/container`, { hugepageLimits }).hugepageLimits,
       hugepageLimits,
     );
-    const hierarchy = hierarchyOf(manager.layout, "hugetlb");
-    assert.ok(hierarchy !== undefined);
     return undefined;
   },
 );
