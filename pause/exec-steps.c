@@ -1,0 +1,189 @@
+// The last steps: working directory, the gate, and the program itself.
+#include <linux/close_range.h>
+
+#include "launch.h"
+
+#define MAX_SIGNAL 64
+#define DEFAULT_UMASK 022
+#define MEMORY_MAJOR 1
+#define NULL_MINOR 3
+#define PROT_READ_WRITE 3
+#define MAP_PRIVATE_ANONYMOUS 0x22
+
+int step_chdir(struct launch *l, struct cursor *c) {
+  const char *path = take_text(c);
+  bool create = take_u32(c) != 0;
+  if (take_end(c) < 0) return -EBADMSG;
+  // No magic links: a working directory of /proc/self/fd/N is a descriptor that somebody left open (CVE-2024-21626).
+  int fd = open_in_root(l, path, O_PATH | O_DIRECTORY, 0);
+  if (fd == -ENOENT && create) {
+    struct make_target target = {.mode = 0755, .directory = true};
+    fd = make_in_root(l, path, &target);
+  }
+  if (fd < 0) return failed(l, "openat2", fd);
+  long result = SYS(fchdir, fd);
+  close_fd(fd);
+  if (result < 0) return failed(l, "fchdir", result);
+  char cwd[PATH_MAX_BYTES];
+  result = SYS(getcwd, cwd, sizeof cwd);
+  // A directory outside of the root reads "(unreachable)/...".
+  if (result > 0 && cwd[0] != '/') result = -EXDEV;
+  return result < 0 ? failed(l, "getcwd", result) : 0;
+}
+
+// The host's /dev/null must not go into a container: root there could change the mode of the host's own device through
+// /proc/self/fd/0. The container's is taken; failing that a pipe nobody writes to or reads from.
+static void settle_stdio(struct launch *l) {
+  if (l->null_stdio == 0 || l->header.host == HOST_SPAWN) return;
+  int null = open_in_root(l, "/dev/null", O_PATH | O_NOFOLLOW, 0);
+  int usable = -1;
+  if (null >= 0 && is_device(null, MEMORY_MAJOR, NULL_MINOR)) {
+    usable = open_in_root(l, "/dev/null", O_RDWR | O_NOFOLLOW, 0);
+  }
+  int ends[2] = {usable, usable};
+  if (usable < 0) SYS(pipe2, ends, O_CLOEXEC);
+  for (int i = 0; i < 3; i++) {
+    if ((l->null_stdio & (1U << i)) != 0) SYS(dup3, i == 0 ? ends[0] : ends[1], i, 0);
+  }
+  close_fd(null);
+  close_fd(ends[0]);
+  if (ends[1] != ends[0]) close_fd(ends[1]);
+  l->null_stdio = 0;
+}
+
+int step_wait_gate(struct launch *l, struct cursor *c) {
+  if (take_end(c) < 0) return -EBADMSG;
+  if (l->depth == 0 || l->header.host != HOST_MONITOR) return failed(l, "no gate", -EINVAL);
+  settle_stdio(l);
+  struct cursor rest = l->steps;
+  struct step_header next = {0};
+  if ((size_t)(rest.end - rest.at) >= sizeof next) memcpy(&next, rest.at, sizeof next);
+  if (next.op == OP_EXEC) {
+    // The wait may be long; what the program held open (mounts of the host, other containers' namespaces) goes first.
+    SYS(close_range, CONTROL_FD + 1, CLOSE_TO_END, 0);
+    l->closed = true;
+    l->root_fd = l->proc_fd = l->null_mount = l->mask_mount = -1;
+  }
+  struct frame_header frame = {.type = FRAME_AT_GATE};
+  long result = send_message(l->status_fd, &frame, sizeof frame, -1);
+  if (result < 0) return failed(l, "sendmsg", result);
+  char mark;
+  // The host is gone: nobody would watch this container.
+  if (read_fd(l->status_fd, &mark, 1) != 1) exit_process(1);
+  return 0;
+}
+
+// The monitor ignores signals, and whoever started the daemon may have had some ignored or blocked; a container begins
+// with none of that.
+static void reset_process(const struct launch *l) {
+  struct {
+    uintptr_t handler;
+    unsigned long flags;
+    uintptr_t restorer;
+    uint64_t mask;
+  } action = {0, 0, 0, 0};
+  for (int signal = 1; signal <= MAX_SIGNAL; signal++) {
+    if (signal != SIGKILL && signal != SIGSTOP) SYS(rt_sigaction, signal, &action, 0, sizeof action.mask);
+  }
+  SYS(rt_sigprocmask, SIG_SETMASK, &action.mask, 0, sizeof action.mask);
+  if (!l->umask_set) SYS(umask, DEFAULT_UMASK);
+}
+
+struct strings {
+  const char **at;
+  uint32_t count;
+};
+
+// An array of pointers into the program, which stays mapped until execve replaces everything.
+static int take_strings(struct cursor *c, struct strings *strings) {
+  strings->count = take_u32(c);
+  if (c->bad || strings->count > (size_t)(c->end - c->at)) return -EBADMSG;
+  long memory = SYS(mmap, 0, (strings->count + 1UL) * sizeof(char *), PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0);
+  if (memory < 0 && memory > -4096) return (int)memory;
+  strings->at = (const char **)memory;
+  for (uint32_t i = 0; i < strings->count; i++) strings->at[i] = take_text(c);
+  return c->bad ? -EBADMSG : 0;
+}
+
+static int take_command(struct cursor *c, struct strings *argv, struct strings *env) {
+  int result = take_strings(c, argv);
+  if (result == 0) result = take_strings(c, env);
+  if (result == 0) result = take_end(c);
+  if (result == 0 && argv->count == 0) result = -EINVAL;
+  return result;
+}
+
+static const char *search_path(const struct strings *env) {
+  static const char name[] = "PATH=";
+  for (uint32_t i = 0; i < env->count; i++) {
+    if (memcmp(env->at[i], name, sizeof name - 1) == 0) return env->at[i] + sizeof name - 1;
+  }
+  return "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+}
+
+// execvp(3) without its fallback to a shell: a script without an interpreter line is an error, as with the peers.
+static long exec_in_path(const struct strings *argv, const struct strings *env) {
+  const char *name = argv->at[0];
+  long error = -ENOENT;
+  char path[PATH_MAX_BYTES];
+  for (const char *dir = search_path(env);; dir++) {
+    size_t length = 0;
+    while (dir[length] != '\0' && dir[length] != ':') length++;
+    // An empty entry is the working directory (POSIX, "Other Environment Variables").
+    size_t at = length == 0 ? text_copy(path, sizeof path, ".") : length;
+    if (at + 1 + text_length(name) < sizeof path) {
+      if (length > 0) memcpy(path, dir, length);
+      path[at] = '/';
+      text_copy(path + at + 1, sizeof path - at - 1, name);
+      long result = SYS(execve, path, argv->at, env->at);
+      if (result == -EACCES) error = -EACCES;
+      if (result != -ENOENT && result != -ENOTDIR && result != -EACCES) return result;
+    }
+    dir += length;
+    if (*dir == '\0') return error;
+  }
+}
+
+static void announce_exec(const struct launch *l) {
+  struct frame_header frame = {.type = FRAME_EXECUTING};
+  if (l->header.host == HOST_SPAWN) send_message(l->status_fd, &frame, sizeof frame, -1);
+}
+
+int step_exec(struct launch *l, struct cursor *c) {
+  struct strings argv;
+  struct strings env;
+  int result = take_command(c, &argv, &env);
+  if (result < 0) return result;
+  const char *name = argv.at[0];
+  bool has_slash = false;
+  for (size_t i = 0; name[i] != '\0'; i++) has_slash = has_slash || name[i] == '/';
+  if (!l->closed) {
+    settle_stdio(l);
+    // Closed, not only close-on-exec: what is closed cannot be reached through /proc while execve runs either.
+    SYS(close_range, CONTROL_FD + 1, CLOSE_TO_END, 0);
+  }
+  SYS(close_range, CONTROL_FD, CONTROL_FD, CLOSE_RANGE_CLOEXEC);
+  reset_process(l);
+  announce_exec(l);
+  long error = has_slash ? SYS(execve, name, argv.at, env.at) : exec_in_path(&argv, &env);
+  return failed(l, "execve", error);
+}
+
+int step_exec_fd(struct launch *l, struct cursor *c) {
+  int fd = take_fd(l, c);
+  struct strings argv;
+  struct strings env;
+  int result = take_command(c, &argv, &env);
+  if (result < 0) return result;
+  settle_stdio(l);
+  long moved = SYS(dup3, fd, CONTROL_FD + 1, O_CLOEXEC);
+  if (moved < 0) return failed(l, "dup3", moved);
+  SYS(close_range, CONTROL_FD + 2, CLOSE_TO_END, 0);
+  SYS(close_range, CONTROL_FD, CONTROL_FD, CLOSE_RANGE_CLOEXEC);
+  // A program of the project that holds namespaces needs no descriptor at all.
+  if (l->header.host == HOST_SPAWN) SYS(close_range, 0, 2, 0);
+  reset_process(l);
+  announce_exec(l);
+  long error = SYS(execveat, CONTROL_FD + 1, "", argv.at, env.at, AT_EMPTY_PATH);
+  return failed(l, "execveat", error);
+}

@@ -1,0 +1,65 @@
+// What the hosts share: the child's ends, its messages, its end.
+#include "hosts.h"
+
+#define CLOCK_REALTIME_ID 0
+#define SIGNAL_BASE 128U
+
+static int make_pipe(int *host_end, int *child_end, int host_index) {
+  int ends[2];
+  long result = SYS(pipe2, ends, O_CLOEXEC);
+  if (result < 0) return (int)result;
+  *host_end = ends[host_index];
+  *child_end = ends[1 - host_index];
+  // Non-blocking on this side only: a container can open the other end of its own pipe through /proc and take or add
+  // bytes between our poll and our read.
+  return set_nonblocking(*host_end);
+}
+
+int prepare_child(struct launch *l, bool want_input, struct stdio_pipes *pipes) {
+  int status[2];
+  *pipes = (struct stdio_pipes){-1, {-1, -1}};
+  long result = SYS(socketpair, AF_UNIX_FAMILY, SOCK_SEQPACKET_TYPE | SOCK_CLOEXEC_FLAG, 0, status);
+  if (result < 0) return (int)result;
+  l->host_status = status[0];
+  l->child_status = status[1];
+  if (l->has_pty) return 0;
+  if (want_input) result = make_pipe(&pipes->input, &l->child_stdio[0], 1);
+  for (int i = 0; i < 2 && result >= 0; i++) result = make_pipe(&pipes->output[i], &l->child_stdio[i + 1], 0);
+  return (int)result;
+}
+
+void release_child_ends(struct launch *l) {
+  close_fd(l->child_status);
+  for (int i = 0; i < 3; i++) close_fd(l->child_stdio[i]);
+  uint32_t first = l->header.table_base + l->header.host_descriptors;
+  uint32_t end = l->header.table_base + l->header.table_count;
+  if (first < end) SYS(close_range, first, end - 1, 0);
+}
+
+int read_child_message(int status_fd, struct child_message *message) {
+  struct {
+    struct frame_header header;
+    uint32_t numbers[2];
+    char text[DETAIL_SIZE];
+  } bytes = {{0}, {0, 0}, ""};
+  long got = receive_message(status_fd, &bytes, sizeof bytes - 1, &message->fd, MSG_DONTWAIT_FLAG);
+  if (got == -EAGAIN) return 0;
+  if (got <= 0) return -EPIPE;
+  message->header = bytes.header;
+  message->numbers[0] = bytes.numbers[0];
+  message->numbers[1] = bytes.numbers[1];
+  text_copy(message->text, sizeof message->text, bytes.text);
+  return 1;
+}
+
+void fill_exited(struct frame_exited *exited, int status) {
+  uint32_t signal = (uint32_t)status & 0x7fU;
+  *exited = (struct frame_exited){.signal = signal};
+  exited->exit_code = signal != 0 ? SIGNAL_BASE + signal : ((uint32_t)status >> 8) & 0xffU;
+  exited->finished_at_ns = clock_ns(CLOCK_REALTIME_ID);
+}
+
+void spawn_host(struct launch *l) {
+  run_steps(l);
+  exit_process(1);
+}

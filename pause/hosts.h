@@ -1,0 +1,39 @@
+// The programs that stay behind a launch: the monitor of a container and the relay of an exec.
+#ifndef CRICKET_HOSTS_H
+#define CRICKET_HOSTS_H
+
+#include "client.h"
+#include "launch.h"
+
+#define CHUNK_SIZE 16384U
+
+_Noreturn void spawn_host(struct launch *l);
+_Noreturn void exec_host(struct launch *l);
+_Noreturn void monitor_host(struct launch *l);
+
+struct stdio_pipes {
+  int input;      // the writing end of the program's stdin, or -1
+  int output[2];  // the reading ends of its stdout and stderr, or -1
+};
+
+// Makes the status socket and the stdio pipes (none but stdin's for a pty). The child's ends are in `l`.
+int prepare_child(struct launch *l, bool want_input, struct stdio_pipes *pipes);
+// Closes the child's ends and the part of the table that belongs to the steps.
+void release_child_ends(struct launch *l);
+
+// A message of the child: header, then what `report` sends; `fd` is the descriptor that came with it or -1.
+struct child_message {
+  struct frame_header header;
+  uint32_t numbers[2];
+  char text[DETAIL_SIZE];
+  int fd;
+};
+
+// 1: a message; 0: nothing there; -EPIPE: the child's end is closed.
+int read_child_message(int status_fd, struct child_message *message);
+
+void fill_exited(struct frame_exited *exited, int status);
+// Sends SIGKILL to `pid`, its session and all their descendants, until none is left alive.
+void kill_tree(const struct launch *l, int pid);
+
+#endif

@@ -1,0 +1,212 @@
+// Reads a launch program and runs its steps in order; reports the one that fails. The steps themselves are in
+// namespace-steps.c, mount-steps.c, root-paths.c, process-steps.c and exec-steps.c.
+#include "launch.h"
+
+#define PROT_READ_ONLY 1
+#define MAP_PRIVATE_COPY 2
+#define SEEK_TO_END 2
+
+static step_function *const step_functions[OP_COUNT] = {
+    [OP_FORK] = step_fork,
+    [OP_JOIN_NAMESPACES] = step_join_namespaces,
+    [OP_UNSHARE] = step_unshare,
+    [OP_NEW_SESSION] = step_new_session,
+    [OP_NEW_KEYRING] = step_new_keyring,
+    [OP_PARENT_DEATH_SIGNAL] = step_parent_death_signal,
+    [OP_JOIN_CGROUP] = step_join_cgroup,
+    [OP_RLIMIT] = step_rlimit,
+    [OP_WRITE_PROC] = step_write_proc,
+    [OP_SETHOSTNAME] = step_sethostname,
+    [OP_SETDOMAINNAME] = step_setdomainname,
+    [OP_SEND_SOCKET] = step_send_socket,
+    [OP_SET_PROPAGATION] = step_set_propagation,
+    [OP_ATTACH_ROOTFS] = step_attach_rootfs,
+    [OP_MOUNT_FS] = step_mount_fs,
+    [OP_MOUNT_TREE] = step_mount_tree,
+    [OP_SET_MOUNT_ATTRIBUTES] = step_set_mount_attributes,
+    [OP_MKDIR_IN_ROOT] = step_mkdir_in_root,
+    [OP_MKNOD_IN_ROOT] = step_mknod_in_root,
+    [OP_SYMLINK_IN_ROOT] = step_symlink_in_root,
+    [OP_MASK_PATH] = step_mask_path,
+    [OP_READONLY_PATH] = step_readonly_path,
+    [OP_OPEN_PTY] = step_open_pty,
+    [OP_PIVOT_ROOT] = step_pivot_root,
+    [OP_UMASK] = step_umask,
+    [OP_PERSONALITY] = step_personality,
+    [OP_SCHEDULER] = step_scheduler,
+    [OP_IO_PRIORITY] = step_io_priority,
+    [OP_CPU_AFFINITY] = step_cpu_affinity,
+    [OP_MEMORY_POLICY] = step_memory_policy,
+    [OP_APPARMOR_EXEC] = step_apparmor_exec,
+    [OP_SELINUX_EXEC] = step_selinux_exec,
+    [OP_SET_GROUPS] = step_set_groups,
+    [OP_SET_IDS] = step_set_ids,
+    [OP_CAPABILITIES] = step_capabilities,
+    [OP_NO_NEW_PRIVS] = step_no_new_privs,
+    [OP_SECCOMP] = step_seccomp,
+    [OP_CHDIR] = step_chdir,
+    [OP_WAIT_GATE] = step_wait_gate,
+    [OP_EXEC] = step_exec,
+    [OP_EXEC_FD] = step_exec_fd,
+};
+
+static bool take(struct cursor *c, void *to, size_t size) {
+  if (c->bad || (size_t)(c->end - c->at) < size) {
+    c->bad = true;
+    memset(to, 0, size);
+    return false;
+  }
+  memcpy(to, c->at, size);
+  c->at += size;
+  return true;
+}
+
+uint32_t take_u32(struct cursor *c) {
+  uint32_t value;
+  take(c, &value, sizeof value);
+  return value;
+}
+
+uint64_t take_u64(struct cursor *c) {
+  uint64_t value;
+  take(c, &value, sizeof value);
+  return value;
+}
+
+const uint8_t *take_blob(struct cursor *c, uint32_t *length) {
+  *length = take_u32(c);
+  if (c->bad || (size_t)(c->end - c->at) < *length) {
+    c->bad = true;
+    *length = 0;
+    return c->end;
+  }
+  const uint8_t *blob = c->at;
+  c->at += *length;
+  return blob;
+}
+
+const char *take_text(struct cursor *c) {
+  uint32_t length;
+  const uint8_t *text = take_blob(c, &length);
+  uint8_t nul = 1;
+  take(c, &nul, 1);
+  // The NUL must be where the length says: a shorter string would hide bytes from one of the two readers.
+  if (c->bad || nul != 0 || text_length((const char *)text) != length) {
+    c->bad = true;
+    return "";
+  }
+  return (const char *)text;
+}
+
+int take_fd(const struct launch *l, struct cursor *c) {
+  uint32_t index = take_u32(c);
+  if (index == NO_DESCRIPTOR) return -1;
+  if (index >= l->header.table_count) {
+    c->bad = true;
+    return -1;
+  }
+  return (int)(l->header.table_base + index);
+}
+
+int take_end(struct cursor *c) { return c->bad || c->at != c->end ? -EBADMSG : 0; }
+
+static bool take_step(struct cursor *c, struct step_header *step, struct cursor *payload) {
+  if (!take(c, step, sizeof *step)) return false;
+  if ((size_t)(c->end - c->at) < step->length) return false;
+  if (step->op >= OP_COUNT || step_functions[step->op] == NULL) return false;
+  *payload = (struct cursor){c->at, c->at + step->length, false};
+  c->at += step->length;
+  return true;
+}
+
+// The framing of all steps is checked before the first is run: a program is taken whole or not at all.
+static int check_steps(struct launch *l) {
+  struct cursor steps = l->steps;
+  for (uint32_t i = 0; i < l->header.step_count; i++) {
+    struct step_header step;
+    struct cursor payload;
+    if (!take_step(&steps, &step, &payload)) return -EBADMSG;
+    if (step.op == OP_FORK) l->fork_count++;
+    if (step.op == OP_OPEN_PTY) l->has_pty = true;
+    if (step.op == OP_FORK || step.op == OP_WRITE_PROC || step.op == OP_OPEN_PTY || step.op == OP_APPARMOR_EXEC ||
+        step.op == OP_SELINUX_EXEC) {
+      l->needs_proc = true;
+    }
+  }
+  return steps.at == steps.end ? 0 : -EBADMSG;
+}
+
+static int check_header(const struct program_header *h, uint64_t size) {
+  if (h->magic != PROGRAM_MAGIC || h->version != PROGRAM_VERSION) return -EBADMSG;
+  if (h->length != size || h->options_length > size - sizeof *h) return -EBADMSG;
+  if (h->step_count == 0 || h->step_count > PROGRAM_MAX_STEPS) return -EBADMSG;
+  if (h->table_count > PROGRAM_MAX_DESCRIPTORS || h->host_descriptors > h->table_count) return -EBADMSG;
+  if (h->table_base <= PROGRAM_FD || h->table_base > (1U << 30)) return -EBADMSG;
+  if (h->channel != NO_DESCRIPTOR && h->channel >= h->table_count) return -EBADMSG;
+  return 0;
+}
+
+int load_program(struct launch *l) {
+  long size = SYS(lseek, PROGRAM_FD, 0, SEEK_TO_END);
+  if (size < (long)sizeof l->header || size > (long)PROGRAM_MAX_LENGTH) return -EBADMSG;
+  long at = SYS(mmap, 0, size, PROT_READ_ONLY, MAP_PRIVATE_COPY, PROGRAM_FD, 0);
+  if (at < 0 && at > -4096) return (int)at;
+  close_fd(PROGRAM_FD);
+  l->program = (const uint8_t *)at;
+  memcpy(&l->header, l->program, sizeof l->header);
+  int result = check_header(&l->header, (uint64_t)size);
+  if (result < 0) return result;
+  const uint8_t *options = l->program + sizeof l->header;
+  l->options = (struct cursor){options, options + l->header.options_length, false};
+  l->steps = (struct cursor){l->options.end, l->program + size, false};
+  return check_steps(l);
+}
+
+int failed(struct launch *l, const char *call, long error) {
+  text_copy(l->detail, sizeof l->detail, call);
+  return (int)error;
+}
+
+void report(const struct launch *l, uint8_t type, uint32_t step, int error, const char *text) {
+  struct {
+    struct frame_header header;
+    uint32_t numbers[2];
+    char text[DETAIL_SIZE];
+  } frame = {{.type = type}, {step, (uint32_t)error}, ""};
+  size_t length = text_copy(frame.text, sizeof frame.text, text);
+  frame.header.length = (uint32_t)(sizeof frame.numbers + length);
+  if (type == FRAME_STARTED) {
+    frame.numbers[0] = (uint32_t)error;
+    frame.numbers[1] = step;
+  }
+  send_message(l->status_fd, &frame, sizeof frame.header + frame.header.length, -1);
+}
+
+void fail_host(struct launch *l, const char *what, long error) {
+  report(l, FRAME_FAILED, NO_STEP, (int)-error, what);
+  exit_process(1);
+}
+
+int hand_over(const struct launch *l, uint8_t kind, int fd) {
+  if (l->header.channel == NO_DESCRIPTOR) return -EBADF;
+  long result = send_message((int)(l->header.table_base + l->header.channel), &kind, 1, fd);
+  return result < 0 ? (int)result : 0;
+}
+
+int run_steps(struct launch *l) {
+  for (; l->step < l->header.step_count; l->step++) {
+    struct step_header step;
+    struct cursor payload;
+    if (!take_step(&l->steps, &step, &payload)) fail_host(l, "read the program", -EBADMSG);
+    l->detail[0] = '\0';
+    int result = step_functions[step.op](l, &payload);
+    if (result == RUN_PARENT) return result;
+    if (result >= 0) continue;
+    if ((step.flags & STEP_OPTIONAL) == 0) {
+      report(l, FRAME_FAILED, l->step, -result, l->detail);
+      exit_process(1);
+    }
+    report(l, FRAME_WARNING, l->step, -result, l->detail);
+  }
+  fail_host(l, "end of the program without exec", -EINVAL);
+}

@@ -1,0 +1,104 @@
+// The executor of launch programs: its state, and what the files that implement the steps share.
+#ifndef CRICKET_LAUNCH_H
+#define CRICKET_LAUNCH_H
+
+#include "program.h"
+#include "sys.h"
+
+#define DETAIL_SIZE 256
+// What run_steps returns in the process that ran a `fork` step; the child never returns.
+#define RUN_PARENT 1
+
+// A reader of untrusted lengths: every read is checked against the end, and once one fails all later ones do, so a
+// step looks at `bad` only once (CVE-2021-43784: a length that is believed becomes somebody else's payload).
+struct cursor {
+  const uint8_t *at;
+  const uint8_t *end;
+  bool bad;
+};
+
+struct launch {
+  const uint8_t *program;
+  struct program_header header;
+  struct cursor options;
+  struct cursor steps;
+  uint32_t step;       // index of the step that is being run
+  uint32_t fork_count;  // how many `fork` steps the program has
+  bool has_pty;
+  bool needs_proc;
+
+  int status_fd;  // where failures go: the control socket, or in a child of a monitor or exec host its status socket
+  int root_fd;    // all "in root" paths are below it; -1: not yet known
+  int proc_fd;    // the host's procfs, opened before any mount of the program
+  int null_mount;  // /dev/null once it was used for a mask
+  int mask_mount;  // the empty read-only tmpfs once it was attached
+  uint32_t depth;  // how many `fork` steps lie behind this process
+  bool umask_set;
+  bool closed;          // close_range has been done at the gate
+  uint32_t null_stdio;  // bit n: descriptor n is still the host's /dev/null
+  uint8_t moved[PROGRAM_MAX_DESCRIPTORS / 8];
+
+  // Set by the host before it runs the steps.
+  int child_status;  // the child's end of the status socket
+  int host_status;   // the host's end
+  int child_stdio[3];
+  // Set by `fork` in the parent.
+  int child_pid;
+  int child_pidfd;
+
+  char detail[DETAIL_SIZE];  // the call that failed, for the report
+};
+
+uint32_t take_u32(struct cursor *c);
+uint64_t take_u64(struct cursor *c);
+const char *take_text(struct cursor *c);
+const uint8_t *take_blob(struct cursor *c, uint32_t *length);
+// A descriptor of the table; -1 for NO_DESCRIPTOR.
+int take_fd(const struct launch *l, struct cursor *c);
+// Moves to the end of the cursor: 0, or -EBADMSG when a read failed or bytes are left.
+int take_end(struct cursor *c);
+
+// Maps and checks the program; -EBADMSG when any length in it is wrong.
+int load_program(struct launch *l);
+// Runs the steps. Returns RUN_PARENT in the parent of a `fork`; every failure is reported and ends the process.
+int run_steps(struct launch *l);
+
+// Notes which call failed; returns `error` so that a step can end with `return failed(...)`.
+int failed(struct launch *l, const char *call, long error);
+void report(const struct launch *l, uint8_t type, uint32_t step, int error, const char *text);
+// Reports what a host could not do and ends the process.
+_Noreturn void fail_host(struct launch *l, const char *what, long error);
+// Sends a descriptor to the daemon; `kind` is one of enum handed_over.
+int hand_over(const struct launch *l, uint8_t kind, int fd);
+// A path below the host's /proc, through the descriptor that was opened first of all.
+int open_proc(const struct launch *l, const char *path, uint64_t flags);
+int write_proc(struct launch *l, const char *path, const char *value);
+
+struct make_target {
+  uint32_t mode;
+  bool directory;
+  bool created;
+};
+
+int root_of(struct launch *l);
+int open_in_root(struct launch *l, const char *path, uint64_t flags, uint64_t resolve);
+// Opens `path` in root (O_PATH) and makes what is missing of it, following dangling links inside the root.
+int make_in_root(struct launch *l, const char *path, struct make_target *target);
+// The parent directory of `path` in root, made if missing; `*name` is the last component, valid until the next call.
+int make_parent_in_root(struct launch *l, const char *path, const char **name);
+bool is_filesystem(int fd, long magic);
+bool is_device(int fd, uint32_t major, uint32_t minor);
+
+typedef int step_function(struct launch *l, struct cursor *c);
+
+step_function step_fork, step_join_namespaces, step_unshare, step_new_session, step_new_keyring;
+step_function step_parent_death_signal, step_join_cgroup, step_rlimit, step_write_proc, step_sethostname;
+step_function step_setdomainname, step_send_socket;
+step_function step_set_propagation, step_attach_rootfs, step_mount_fs, step_mount_tree, step_set_mount_attributes;
+step_function step_mkdir_in_root, step_mknod_in_root, step_symlink_in_root, step_mask_path, step_readonly_path;
+step_function step_open_pty, step_pivot_root;
+step_function step_umask, step_personality, step_scheduler, step_io_priority, step_cpu_affinity, step_memory_policy;
+step_function step_apparmor_exec, step_selinux_exec, step_set_groups, step_set_ids, step_capabilities;
+step_function step_no_new_privs, step_seccomp, step_chdir, step_wait_gate, step_exec, step_exec_fd;
+
+#endif

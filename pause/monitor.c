@@ -1,0 +1,339 @@
+// The monitor: parent of one container. It makes daemon restarts safe: holds the container's stdio, writes its log,
+// serves attach clients, and at the end leaves an exit file. After set-up it allocates nothing.
+#include "monitor.h"
+
+#define BACKLOG 16
+#define NANOSECONDS 1000000000
+#define MILLISECOND_NS 1000000
+#define CLOCK_MONOTONIC_ID 1
+#define DRAIN_NS (500LL * MILLISECOND_NS)
+#define DRAIN_BUDGET (1U << 20)
+#define MIN_OUTPUT_ROOM 1024U
+#define START_FAILED_EXIT_CODE 128U
+#define SOCKET_NAME "monitor.sock"
+#define SOCKET_UMASK 0177
+
+enum poll_slot { POLL_LISTEN, POLL_CHILD, POLL_STATUS, POLL_OUTPUT, POLL_INPUT = POLL_OUTPUT + 2, POLL_CLIENTS };
+#define POLL_COUNT (POLL_CLIENTS + MAX_CLIENTS)
+
+static struct monitor the_monitor;
+static uint8_t chunk[CHUNK_SIZE];
+static uint8_t rings[MAX_CLIENTS][RING_SIZE] __attribute__((aligned(4096)));
+
+static int take_options(struct monitor *m, const char **log_path, uint32_t *log_limit) {
+  struct launch *l = m->launch;
+  m->container_dir = take_fd(l, &l->options);
+  m->oom_fd = take_fd(l, &l->options);
+  m->kill_fd = take_fd(l, &l->options);
+  m->flags = take_u32(&l->options);
+  *log_limit = take_u32(&l->options);
+  m->stall_ns = (int64_t)take_u32(&l->options) * MILLISECOND_NS;
+  *log_path = take_text(&l->options);
+  if (take_end(&l->options) < 0 || *log_limit == 0 || *log_limit > MAX_LOG_LINE_BYTES) return -EBADMSG;
+  return m->container_dir < 0 ? -EBADMSG : 0;
+}
+
+// The name is relative to the container's directory: sun_path has room for 108 bytes, paths may be longer.
+static int listen_in_container_dir(struct monitor *m) {
+  struct sockaddr_un address = {.sun_family = AF_UNIX_FAMILY, .sun_path = SOCKET_NAME};
+  long result = SYS(fchdir, m->container_dir);
+  if (result < 0) return (int)result;
+  long fd = SYS(socket, AF_UNIX_FAMILY, SOCK_STREAM_TYPE | SOCK_CLOEXEC_FLAG | SOCK_NONBLOCK_FLAG, 0);
+  if (fd < 0) return (int)fd;
+  SYS(unlinkat, AT_FDCWD, SOCKET_NAME, 0);
+  SYS(umask, SOCKET_UMASK);
+  result = SYS(bind, fd, &address, sizeof address);
+  SYS(umask, 0);
+  if (result == 0) result = SYS(listen, fd, BACKLOG);
+  m->listen_fd = (int)fd;
+  return (int)result;
+}
+
+// Field 22 of /proc/<pid>/stat. The name in field 2 may hold anything, so fields are counted behind its last ")".
+static uint64_t read_start_time(const struct launch *l, int pid) {
+  char path[40];
+  char text[1024];
+  size_t at = format_decimal(path, (uint64_t)pid);
+  text_copy(path + at, sizeof path - at, "/stat");
+  int fd = open_proc(l, path, O_RDONLY);
+  if (fd < 0) return 0;
+  long size = read_fd(fd, text, sizeof text);
+  close_fd(fd);
+  long end = size - 1;
+  while (end > 0 && text[end] != ')') end--;
+  int field = 2;
+  for (; end > 0 && end < size && field < 22; end++) field += text[end] == ' ' ? 1 : 0;
+  const char *digits = text + end;
+  return field == 22 ? parse_decimal(&digits, text + size) : 0;
+}
+
+static _Noreturn void give_up(struct monitor *m, const char *what, long error) {
+  if (m->launch->child_pid > 0) {
+    SYS(pidfd_send_signal, m->pidfd, SIGKILL, 0, 0);
+    SYS(wait4, m->pid, 0, __WALL, 0);
+  }
+  if (m->listen_fd >= 0) SYS(unlinkat, AT_FDCWD, SOCKET_NAME, 0);
+  struct child_message message = {.numbers = {NO_STEP, (uint32_t)-error}};
+  text_copy(message.text, sizeof message.text, what);
+  send_report(m, FRAME_FAILED, &message);
+  exit_process(1);
+}
+
+static void set_up(struct monitor *m) {
+  struct launch *l = m->launch;
+  const char *log_path;
+  uint32_t log_limit;
+  struct stdio_pipes pipes;
+  int result = take_options(m, &log_path, &log_limit);
+  if (result < 0) fail_host(l, "read the monitor's options", result);
+  SYS(setsid, 0);
+  result = prepare_child(l, (m->flags & MONITOR_STDIN) != 0, &pipes);
+  if (result < 0) fail_host(l, "make pipes", result);
+  if (l->fork_count == 0) fail_host(l, "a container without a fork step", -EINVAL);
+  run_steps(l);
+  m->pid = l->child_pid;
+  m->pidfd = l->child_pidfd;
+  m->status_fd = l->host_status;
+  m->input.fd = pipes.input;
+  m->output[0] = pipes.output[0];
+  m->output[1] = pipes.output[1];
+  release_child_ends(l);
+  // From here on the container runs its steps beside us. Its own score was set by its program; the monitor must be
+  // the last to go, or its container loses log and exit code. Without CAP_SYS_RESOURCE it stays as it is.
+  write_proc(l, "self/oom_score_adj", "-1000");
+  m->start_time = read_start_time(l, m->pid);
+  result = listen_in_container_dir(m);
+  if (result < 0) give_up(m, "listen on monitor.sock", result);
+  if (log_path[0] != '\0') {
+    // The program goes after this: the path is needed again at each rotation.
+    static char own_path[PATH_MAX_BYTES];
+    if (text_copy(own_path, sizeof own_path, log_path) != text_length(log_path)) result = -ENAMETOOLONG;
+    if (result == 0) result = log_open(&m->log, own_path, log_limit);
+    if (result < 0) give_up(m, "open the log", result);
+  }
+  SYS(munmap, l->program, l->header.length);
+}
+
+static void end_of_status(struct monitor *m) {
+  close_fd(m->status_fd);
+  m->status_fd = -1;
+  if (m->phase != PHASE_STARTING) return;
+  // Closed by execve and without a report before: the container's program runs.
+  m->phase = PHASE_RUNNING;
+  send_started(m, 0, NO_STEP, "");
+}
+
+static void child_failed(struct monitor *m, const struct child_message *message) {
+  if (m->phase == PHASE_SETTING_UP) {
+    SYS(wait4, m->pid, 0, __WALL, 0);
+    SYS(unlinkat, AT_FDCWD, SOCKET_NAME, 0);
+    send_report(m, FRAME_FAILED, message);
+    exit_process(1);
+  }
+  send_started(m, message->numbers[1], message->numbers[0], message->text);
+  m->phase = PHASE_RUNNING;
+  m->start_failed = true;
+}
+
+static void take_child(struct monitor *m, const struct child_message *message) {
+  // A second fork of the program: its child takes the place of the first, which ends by itself.
+  int before = m->pid;
+  close_fd(m->pidfd);
+  m->pidfd = message->fd;
+  m->pid = (int)message->numbers[0];
+  m->start_time = read_start_time(m->launch, m->pid);
+  SYS(wait4, before, 0, __WALL, 0);
+}
+
+static void take_pty(struct monitor *m, int master) {
+  m->pty = master;
+  m->output[0] = master;
+  if ((m->flags & MONITOR_STDIN) != 0) m->input.fd = master;
+  m->input.is_pty = true;
+}
+
+static void read_status(struct monitor *m) {
+  struct child_message message;
+  int result = read_child_message(m->status_fd, &message);
+  if (result == 0) return;
+  if (result < 0) {
+    end_of_status(m);
+    return;
+  }
+  switch (message.header.type) {
+    case FRAME_WARNING:
+      send_report(m, FRAME_WARNING, &message);
+      break;
+    case FRAME_FAILED:
+      child_failed(m, &message);
+      break;
+    case FRAME_REFORKED:
+      take_child(m, &message);
+      break;
+    case FRAME_PTY:
+      take_pty(m, message.fd);
+      break;
+    case FRAME_AT_GATE:
+      m->phase = PHASE_AT_GATE;
+      for (int i = 0; i < MAX_CLIENTS; i++) {
+        if (m->clients[i].fd >= 0) say_hello(m, i);
+      }
+      break;
+    default:
+      break;
+  }
+}
+
+static void close_output(struct monitor *m, int stream) {
+  if (m->output[stream] != m->pty) close_fd(m->output[stream]);
+  m->output[stream] = -1;
+}
+
+static void relay_output(struct monitor *m, int stream) {
+  uint32_t room = output_room(m, stream);
+  if (room == 0) return;
+  long got = read_fd(m->output[stream], chunk, room < CHUNK_SIZE ? room : CHUNK_SIZE);
+  if (got == -EAGAIN) return;
+  // A pty whose last slave is closed answers EIO.
+  if (got <= 0) {
+    close_output(m, stream);
+    return;
+  }
+  log_write(&m->log, stream, chunk, (size_t)got);
+  broadcast_output(m, stream, chunk, (uint32_t)got);
+  if (m->has_exited) m->drain_budget -= (uint32_t)got < m->drain_budget ? (uint32_t)got : m->drain_budget;
+}
+
+static void child_exited(struct monitor *m) {
+  int status = 0;
+  if (reap_child(m->pid, &status) == 0) return;
+  close_fd(m->pidfd);
+  m->pidfd = -1;
+  while (m->status_fd >= 0) {
+    int before = m->status_fd;
+    struct pollfd now = {.fd = before, .events = POLLIN, .revents = 0};
+    struct __kernel_timespec zero = {0, 0};
+    if (SYS(ppoll, &now, 1, &zero, 0, 0) <= 0) break;
+    read_status(m);
+  }
+  if (m->phase == PHASE_SETTING_UP) give_up(m, "the launching process was killed", -ECHILD);
+  m->has_exited = true;
+  fill_exited(&m->exited, status);
+  if (m->start_failed) m->exited.exit_code = START_FAILED_EXIT_CODE;
+  // In a pid namespace of its own the kernel has killed the rest by now. In a shared one nothing of the container may
+  // outlive its first process.
+  if (m->kill_fd >= 0) write_fd(m->kill_fd, "1", 1);
+  uint64_t kills = read_oom_kills(m->oom_fd);
+  m->exited.oom_kills = kills > m->oom_kills_before ? kills - m->oom_kills_before : 0;
+  m->drain_budget = DRAIN_BUDGET;
+  m->drain_until_ns = m->kill_fd >= 0 ? clock_ns(CLOCK_MONOTONIC_ID) + DRAIN_NS : 0;
+}
+
+static void prepare_polls(struct monitor *m, struct pollfd *polls) {
+  polls[POLL_LISTEN] = (struct pollfd){.fd = m->listen_fd, .events = POLLIN};
+  polls[POLL_CHILD] = (struct pollfd){.fd = m->pidfd, .events = POLLIN};
+  polls[POLL_STATUS] = (struct pollfd){.fd = m->status_fd, .events = POLLIN};
+  for (int i = 0; i < 2; i++) {
+    bool room = m->output[i] >= 0 && output_room(m, i) >= MIN_OUTPUT_ROOM;
+    polls[POLL_OUTPUT + i] = (struct pollfd){.fd = room ? m->output[i] : -1, .events = POLLIN};
+  }
+  polls[POLL_INPUT] = (struct pollfd){.fd = m->input.used > 0 ? m->input.fd : -1, .events = POLLOUT};
+  for (int i = 0; i < MAX_CLIENTS; i++) {
+    const struct client *c = &m->clients[i];
+    // While the program does not read, input waits in the sockets of those who send it.
+    bool waits = m->input.used > 0 && c->header_have == sizeof c->header && c->header.type == FRAME_STDIN;
+    int16_t events = (int16_t)((waits ? 0 : POLLIN) | (c->used > 0 ? POLLOUT : 0));
+    // Not even its end is of interest then: what it sent before is still to be read.
+    polls[POLL_CLIENTS + i] = (struct pollfd){.fd = events == 0 ? -1 : c->fd, .events = events};
+  }
+}
+
+static long wait_for_events(struct pollfd *polls, int64_t deadline_ns) {
+  struct __kernel_timespec timeout = {0, 0};
+  if (deadline_ns == INT64_MAX) return SYS(ppoll, polls, POLL_COUNT, 0, 0, 0);
+  int64_t left = deadline_ns - clock_ns(CLOCK_MONOTONIC_ID);
+  if (left > 0) timeout = (struct __kernel_timespec){left / NANOSECONDS, left % NANOSECONDS};
+  return SYS(ppoll, polls, POLL_COUNT, &timeout, 0, 0);
+}
+
+static void serve_clients(struct monitor *m, const struct pollfd *polls) {
+  for (int i = 0; i < MAX_CLIENTS; i++) {
+    uint32_t events = (uint32_t)(uint16_t)polls[POLL_CLIENTS + i].revents;
+    if (m->clients[i].fd < 0 || m->clients[i].fd != polls[POLL_CLIENTS + i].fd || events == 0) continue;
+    if ((events & POLLOUT) != 0 && !client_flush(&m->clients[i])) {
+      drop_client(m, i);
+    } else if ((events & POLLIN) != 0) {
+      serve_client(m, i);
+    } else if ((events & (POLLHUP | POLLERR)) != 0) {
+      drop_client(m, i);
+    }
+  }
+}
+
+static bool turn(struct monitor *m) {
+  struct pollfd polls[POLL_COUNT];
+  int64_t deadline = drop_stalled_clients(m);
+  prepare_polls(m, polls);
+  if (m->has_exited && m->drain_until_ns < deadline) deadline = m->drain_until_ns;
+  if (wait_for_events(polls, deadline) < 0) return true;
+  bool drained = true;
+  for (int i = 0; i < 2; i++) {
+    bool blocked = m->output[i] >= 0 && polls[POLL_OUTPUT + i].fd < 0;
+    drained = drained && !blocked && polls[POLL_OUTPUT + i].revents == 0;
+    if (polls[POLL_OUTPUT + i].revents != 0) relay_output(m, i);
+  }
+  if (polls[POLL_STATUS].revents != 0) read_status(m);
+  if (polls[POLL_INPUT].revents != 0) input_flush(&m->input);
+  if (polls[POLL_LISTEN].revents != 0) accept_client(m);
+  serve_clients(m, polls);
+  if (m->has_exited) {
+    bool closed = m->output[0] < 0 && m->output[1] < 0;
+    bool late = m->drain_until_ns <= clock_ns(CLOCK_MONOTONIC_ID);
+    return !(closed || (late && (drained || m->drain_budget == 0)));
+  }
+  if (polls[POLL_CHILD].revents != 0 && m->pidfd == polls[POLL_CHILD].fd) child_exited(m);
+  return true;
+}
+
+static _Noreturn void finish(struct monitor *m) {
+  log_finish(&m->log);
+  // Before any socket closes: who sees the end of a connection finds the file.
+  write_exit_file(m);
+  SYS(unlinkat, AT_FDCWD, SOCKET_NAME, 0);
+  for (int i = 0; i < MAX_CLIENTS; i++) {
+    if (m->clients[i].fd >= 0 && !client_put(&m->clients[i], FRAME_EXITED, &m->exited, sizeof m->exited)) {
+      drop_client(m, i);
+    }
+  }
+  for (;;) {
+    struct pollfd polls[POLL_COUNT];
+    int64_t deadline = drop_stalled_clients(m);
+    if (deadline == INT64_MAX) break;
+    for (int i = 0; i < POLL_COUNT; i++) polls[i] = (struct pollfd){.fd = -1};
+    for (int i = 0; i < MAX_CLIENTS; i++) {
+      if (m->clients[i].used > 0) polls[POLL_CLIENTS + i] = (struct pollfd){.fd = m->clients[i].fd, .events = POLLOUT};
+    }
+    wait_for_events(polls, deadline);
+    for (int i = 0; i < MAX_CLIENTS; i++) {
+      if (polls[POLL_CLIENTS + i].revents != 0 && !client_flush(&m->clients[i])) drop_client(m, i);
+    }
+  }
+  exit_process(0);
+}
+
+void monitor_host(struct launch *l) {
+  struct monitor *m = &the_monitor;
+  m->launch = l;
+  m->listen_fd = m->status_fd = m->pidfd = m->pty = m->output[0] = m->output[1] = m->input.fd = m->log.fd = -1;
+  m->starter = -1;
+  for (int i = 0; i < MAX_CLIENTS; i++) {
+    m->clients[i].fd = -1;
+    m->clients[i].ring = rings[i];
+  }
+  client_open(&m->clients[CLIENT_DAEMON], CONTROL_FD);
+  SYS(prctl, PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+  set_up(m);
+  while (turn(m)) {
+  }
+  finish(m);
+}

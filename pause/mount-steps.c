@@ -1,0 +1,248 @@
+// Steps that mount. A mount is made detached, gets its attributes, and is then moved onto a descriptor that was opened
+// inside the root: there is no moment at which it has a wrong attribute or a path that could be exchanged.
+#include <linux/magic.h>
+
+#include "launch.h"
+
+#define PROC_ROOT_INODE 1
+#define DEVPTS_PTMX_INODE 2
+
+static int move_to(int mount, int target) {
+  return (int)SYS(move_mount, mount, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+}
+
+static int clone_tree(int dirfd, const char *path, bool recursive) {
+  uint32_t flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (path[0] == '\0' ? AT_EMPTY_PATH : 0);
+  return (int)SYS(open_tree, dirfd, path, flags | (recursive ? AT_RECURSIVE : 0));
+}
+
+static int set_attributes(int mount, const struct mount_attr *attributes, bool recursive) {
+  if (attributes->attr_set == 0 && attributes->attr_clr == 0 && attributes->propagation == 0) return 0;
+  uint32_t flags = AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0);
+  return (int)SYS(mount_setattr, mount, "", flags, attributes, sizeof *attributes);
+}
+
+// The files of /proc that lxcfs and the like replace; anything else below /proc would let an image replace what the
+// kernel and the runtime read there (CVE-2019-19921, CVE-2025-52881).
+static bool may_cover_proc_file(const char *path) {
+  static const char *const allowed[] = {"cpuinfo", "diskstats", "meminfo", "stat",    "swaps",
+                                        "uptime",  "loadavg",   "slabinfo", "net/dev", "sys/kernel/ns_last_pid",
+                                        "sys/crypto/fips_enabled"};
+  static const char prefix[] = "/proc/";
+  if (memcmp(path, prefix, sizeof prefix - 1) != 0) return false;
+  for (size_t i = 0; i < sizeof allowed / sizeof *allowed; i++) {
+    if (text_equal(path + sizeof prefix - 1, allowed[i])) return true;
+  }
+  return false;
+}
+
+static int check_proc_target(int target, const char *path, bool source_is_proc) {
+  if (!is_filesystem(target, PROC_SUPER_MAGIC)) return 0;
+  struct statx stat;
+  if (SYS(statx, target, "", AT_EMPTY_PATH, STATX_INO, &stat) == 0 && stat.stx_ino == PROC_ROOT_INODE) {
+    return source_is_proc ? 0 : -EPERM;
+  }
+  return may_cover_proc_file(path) ? 0 : -EPERM;
+}
+
+// Opens a mount's target in root; with `create` makes it if it is missing.
+static int open_target(struct launch *l, const char *path, uint32_t create, int source, uint64_t resolve) {
+  int fd = open_in_root(l, path, O_PATH, resolve);
+  if (fd != -ENOENT || create == CREATE_NEVER) return fd;
+  struct make_target target = {.mode = 0755, .directory = create != CREATE_FILE};
+  if (create == CREATE_AUTO) {
+    struct statx stat;
+    long result = SYS(statx, source, "", AT_EMPTY_PATH, STATX_TYPE, &stat);
+    if (result < 0) return (int)result;
+    target.directory = (stat.stx_mode & S_IFMT) == S_IFDIR;
+  }
+  if (!target.directory) target.mode = 0644;
+  return make_in_root(l, path, &target);
+}
+
+static int attach(struct launch *l, int mount, const char *path, uint32_t create, bool is_proc) {
+  // procfs and sysfs go exactly where they belong: a /proc that is a link puts them somewhere else and leaves a
+  // false one in place (CVE-2019-19921).
+  int target = open_target(l, path, create, mount, is_proc ? RESOLVE_NO_SYMLINKS : 0);
+  if (target < 0) return failed(l, "open target", target);
+  int result = check_proc_target(target, path, is_proc);
+  if (result < 0) {
+    close_fd(target);
+    return failed(l, "target inside of /proc", result);
+  }
+  result = move_to(mount, target);
+  close_fd(target);
+  return result < 0 ? failed(l, "move_mount", result) : 0;
+}
+
+// The filesystem says in words what it disliked ("e tmpfs: Unknown parameter 'x'").
+static int filesystem_failed(struct launch *l, int fs, const char *call, const char *key, long error) {
+  size_t at = text_copy(l->detail, sizeof l->detail, call);
+  at += text_copy(l->detail + at, sizeof l->detail - at, key);
+  if (at + 3 >= sizeof l->detail) return (int)error;
+  long length = read_fd(fs, l->detail + at + 2, sizeof l->detail - at - 3);
+  if (length <= 0) return (int)error;
+  memcpy(l->detail + at, ": ", 2);
+  at += 2 + (size_t)length;
+  if (l->detail[at - 1] == '\n') at--;
+  l->detail[at] = '\0';
+  return (int)error;
+}
+
+static int configure(struct launch *l, struct cursor *c, int fs) {
+  uint32_t count = take_u32(c);
+  for (uint32_t i = 0; i < count && !c->bad; i++) {
+    const char *key = take_text(c);
+    uint32_t kind = take_u32(c);
+    long result = -EBADMSG;
+    if (kind == FS_OPTION_FLAG) {
+      result = SYS(fsconfig, fs, FSCONFIG_SET_FLAG, key, 0, 0);
+    } else if (kind == FS_OPTION_STRING) {
+      const char *value = take_text(c);
+      result = c->bad ? -EBADMSG : SYS(fsconfig, fs, FSCONFIG_SET_STRING, key, value, 0);
+    } else if (kind == FS_OPTION_FD) {
+      int value = take_fd(l, c);
+      result = c->bad ? -EBADMSG : SYS(fsconfig, fs, FSCONFIG_SET_FD, key, 0, value);
+    }
+    if (result < 0) return filesystem_failed(l, fs, "fsconfig ", key, result);
+  }
+  if (c->bad) return -EBADMSG;
+  long result = SYS(fsconfig, fs, FSCONFIG_CMD_CREATE, 0, 0, 0);
+  return result < 0 ? filesystem_failed(l, fs, "fsconfig", "", result) : 0;
+}
+
+int step_mount_fs(struct launch *l, struct cursor *c) {
+  const char *type = take_text(c);
+  uint32_t attributes = take_u32(c);
+  const char *target = take_text(c);
+  uint32_t create = take_u32(c);
+  if (c->bad) return -EBADMSG;
+  long fs = SYS(fsopen, type, FSOPEN_CLOEXEC);
+  if (fs < 0) return failed(l, "fsopen", fs);
+  int result = configure(l, c, (int)fs);
+  long mount = -1;
+  if (result == 0) {
+    mount = take_end(c) < 0 ? -EBADMSG : SYS(fsmount, fs, FSMOUNT_CLOEXEC, attributes);
+    if (mount < 0) result = filesystem_failed(l, (int)fs, "fsmount", "", mount);
+  }
+  close_fd((int)fs);
+  if (result < 0) return result;
+  result = attach(l, (int)mount, target, create, text_equal(type, "proc") || text_equal(type, "sysfs"));
+  close_fd((int)mount);
+  return result;
+}
+
+static bool mark_moved(struct launch *l, int fd) {
+  uint32_t index = (uint32_t)fd - l->header.table_base;
+  uint8_t bit = (uint8_t)(1U << (index % 8));
+  bool before = (l->moved[index / 8] & bit) != 0;
+  l->moved[index / 8] |= bit;
+  return before;
+}
+
+// A detached mount for a `mountTree` step. One of the daemon's is used as it is; only if a program names it twice is
+// the second a copy of the first, which by then is attached and may be cloned.
+static int take_source(struct launch *l, struct cursor *c, bool recursive) {
+  uint32_t kind = take_u32(c);
+  if (kind == SOURCE_FD) {
+    int fd = take_fd(l, c);
+    if (fd < 0) return -EBADMSG;
+    return mark_moved(l, fd) ? clone_tree(fd, "", recursive) : (int)SYS(fcntl, fd, F_DUPFD_CLOEXEC, 0);
+  }
+  const char *path = take_text(c);
+  if (c->bad) return -EBADMSG;
+  if (kind == SOURCE_HOST_PATH) return clone_tree(AT_FDCWD, path, recursive);
+  int fd = open_in_root(l, path, O_PATH, 0);
+  if (fd < 0) return fd;
+  int mount = clone_tree(fd, "", recursive);
+  close_fd(fd);
+  return mount;
+}
+
+static int set_tree_attributes(int mount, struct mount_attr attributes, bool recursive, uint32_t propagation) {
+  bool same = ((propagation & MS_REC) != 0) == recursive;
+  if (same) attributes.propagation = propagation & ~(uint32_t)MS_REC;
+  int result = set_attributes(mount, &attributes, recursive);
+  if (result < 0 || same) return result;
+  struct mount_attr only = {.propagation = propagation & ~(uint32_t)MS_REC};
+  return set_attributes(mount, &only, !recursive);
+}
+
+int step_mount_tree(struct launch *l, struct cursor *c) {
+  bool recursive = take_u32(c) != 0;
+  int mount = take_source(l, c, recursive);
+  struct mount_attr attributes = {0};
+  attributes.attr_set = take_u32(c);
+  attributes.attr_clr = take_u32(c);
+  bool recursive_attributes = take_u32(c) != 0;
+  uint32_t propagation = take_u32(c);
+  int idmap = take_fd(l, c);
+  const char *target = take_text(c);
+  uint32_t create = take_u32(c);
+  if (take_end(c) < 0) return -EBADMSG;
+  if (mount < 0) return failed(l, "open_tree", mount);
+  if (idmap >= 0) {
+    attributes.attr_set |= MOUNT_ATTR_IDMAP;
+    attributes.userns_fd = (__u64)idmap;
+  }
+  int result = set_tree_attributes(mount, attributes, recursive_attributes, propagation);
+  if (result < 0) {
+    failed(l, "mount_setattr", result);
+  } else {
+    bool to_proc = text_equal(target, "/proc") && is_filesystem(mount, PROC_SUPER_MAGIC);
+    result = attach(l, mount, target, create, to_proc);
+  }
+  close_fd(mount);
+  return result;
+}
+
+int step_set_mount_attributes(struct launch *l, struct cursor *c) {
+  const char *target = take_text(c);
+  struct mount_attr attributes = {0};
+  attributes.attr_set = take_u32(c);
+  attributes.attr_clr = take_u32(c);
+  attributes.propagation = take_u32(c) & ~(uint32_t)MS_REC;
+  bool recursive = take_u32(c) != 0;
+  if (take_end(c) < 0) return -EBADMSG;
+  int fd = open_in_root(l, target, O_PATH, 0);
+  if (fd < 0) return failed(l, "openat2", fd);
+  int result = set_attributes(fd, &attributes, recursive);
+  close_fd(fd);
+  return result < 0 ? failed(l, "mount_setattr", result) : 0;
+}
+
+int step_set_propagation(struct launch *l, struct cursor *c) {
+  const char *path = take_text(c);
+  uint32_t flags = take_u32(c);
+  if (take_end(c) < 0) return -EBADMSG;
+  long result = SYS(mount, 0, path, 0, flags, 0);
+  return result < 0 ? failed(l, "mount", result) : 0;
+}
+
+int step_attach_rootfs(struct launch *l, struct cursor *c) {
+  int mount = take_fd(l, c);
+  const char *target = take_text(c);
+  if (take_end(c) < 0) return -EBADMSG;
+  long result = SYS(move_mount, mount, "", AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH);
+  if (result < 0) return failed(l, "move_mount", result);
+  l->root_fd = mount;
+  return 0;
+}
+
+int step_pivot_root(struct launch *l, struct cursor *c) {
+  if (take_end(c) < 0) return -EBADMSG;
+  if (l->root_fd < 0) return failed(l, "no rootfs", -EINVAL);
+  long old = SYS(openat, AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+  if (old < 0) return failed(l, "open", old);
+  long result = SYS(fchdir, l->root_fd);
+  // "." twice puts the old root under the new one at the same place, so no directory for it is needed in the image.
+  if (result == 0) result = SYS(pivot_root, ".", ".");
+  if (result < 0) return failed(l, "pivot_root", result);
+  result = SYS(fchdir, old);
+  // A slave first: the unmount must not travel to the host where the host's root is shared.
+  if (result == 0) result = SYS(mount, 0, ".", 0, MS_SLAVE | MS_REC, 0);
+  if (result == 0) result = SYS(umount2, ".", UMOUNT_DETACH);
+  if (result == 0) result = SYS(chdir, "/");
+  close_fd((int)old);
+  return result < 0 ? failed(l, "umount2", result) : 0;
+}

@@ -1,0 +1,170 @@
+// The wire format between the daemon and the static programs: the launch program (a sealed memfd, read once) and the
+// frames of the control sockets. All numbers are little-endian, as on both supported architectures. The other side is
+// src/linux/encode-program.ts and src/linux/frames.ts; a unit test compares the constants.
+#ifndef CRICKET_PROGRAM_H
+#define CRICKET_PROGRAM_H
+
+#include <stdint.h>
+
+#define PROGRAM_MAGIC 0x50524b43U  // "CKRP"
+#define PROGRAM_VERSION 1U
+#define PROGRAM_MAX_LENGTH (8U << 20)
+#define PROGRAM_MAX_STEPS 4096U
+#define PROGRAM_MAX_DESCRIPTORS 256U
+#define NO_DESCRIPTOR 0xffffffffU
+#define NO_STEP 0xffffffffU
+
+// Where the daemon puts things; the descriptor table begins at header.table_base.
+#define CONTROL_FD 3
+#define PROGRAM_FD 4
+
+enum program_host { HOST_SPAWN = 1, HOST_MONITOR = 2, HOST_EXEC = 3 };
+
+// The options of the host follow the header, then the steps.
+struct program_header {
+  uint32_t magic;
+  uint32_t version;
+  uint32_t length;  // of the whole program, this header included
+  uint32_t host;
+  uint32_t step_count;
+  uint32_t table_base;
+  uint32_t table_count;
+  uint32_t host_descriptors;  // how many entries of the table, its first ones, belong to the host and not to the steps
+  uint32_t channel;           // table index of the socket that takes descriptors for the daemon, or NO_DESCRIPTOR
+  uint32_t options_length;
+};
+
+// Each step: this record, then `length` bytes. In them a string is its length (u32), its bytes and a NUL; a blob is
+// its length and its bytes; a descriptor is an index into the table.
+struct step_header {
+  uint16_t op;
+  uint16_t flags;
+  uint32_t length;
+};
+
+#define STEP_OPTIONAL 1U
+
+enum step_op {
+  OP_FORK = 1,
+  OP_JOIN_NAMESPACES = 2,
+  OP_UNSHARE = 3,
+  OP_NEW_SESSION = 4,
+  OP_NEW_KEYRING = 5,
+  OP_PARENT_DEATH_SIGNAL = 6,
+  OP_JOIN_CGROUP = 7,
+  OP_RLIMIT = 8,
+  OP_WRITE_PROC = 9,
+  OP_SETHOSTNAME = 10,
+  OP_SETDOMAINNAME = 11,
+  OP_SEND_SOCKET = 12,
+  OP_SET_PROPAGATION = 13,
+  OP_ATTACH_ROOTFS = 14,
+  OP_MOUNT_FS = 15,
+  OP_MOUNT_TREE = 16,
+  OP_SET_MOUNT_ATTRIBUTES = 17,
+  OP_MKDIR_IN_ROOT = 18,
+  OP_MKNOD_IN_ROOT = 19,
+  OP_SYMLINK_IN_ROOT = 20,
+  OP_MASK_PATH = 21,
+  OP_READONLY_PATH = 22,
+  OP_OPEN_PTY = 23,
+  OP_PIVOT_ROOT = 24,
+  OP_UMASK = 25,
+  OP_PERSONALITY = 26,
+  OP_SCHEDULER = 27,
+  OP_IO_PRIORITY = 28,
+  OP_CPU_AFFINITY = 29,
+  OP_MEMORY_POLICY = 30,
+  OP_APPARMOR_EXEC = 31,
+  OP_SELINUX_EXEC = 32,
+  OP_SET_GROUPS = 33,
+  OP_SET_IDS = 34,
+  OP_CAPABILITIES = 35,
+  OP_NO_NEW_PRIVS = 36,
+  OP_SECCOMP = 37,
+  OP_CHDIR = 38,
+  OP_WAIT_GATE = 39,
+  OP_EXEC = 40,
+  OP_EXEC_FD = 41,
+  OP_COUNT = 42,
+};
+
+enum create_target { CREATE_DIRECTORY = 0, CREATE_FILE = 1, CREATE_AUTO = 2, CREATE_NEVER = 3 };
+enum mount_source { SOURCE_FD = 0, SOURCE_HOST_PATH = 1, SOURCE_ROOT_PATH = 2 };
+enum fs_option { FS_OPTION_FLAG = 0, FS_OPTION_STRING = 1, FS_OPTION_FD = 2 };
+
+// monitor options: containerDir, oomEvents, killCgroup (descriptors), flags, maxLogLineBytes, attachStallMs, logPath.
+// exec options: killCgroup (descriptor), flags, timeoutMs, maxOutputBytes (u64, 0: no limit).
+#define MONITOR_STDIN 1U
+#define MONITOR_STDIN_ONCE 2U
+#define EXEC_STDIN 1U
+#define EXEC_STREAMING 2U
+
+#define MAX_LOG_LINE_BYTES (1U << 20)
+
+// Frames: this header, then `length` bytes.
+struct frame_header {
+  uint8_t type;
+  uint8_t zero[3];
+  uint32_t length;
+};
+
+#define FRAME_MAX_PAYLOAD 65536U
+
+enum frame_type {
+  // to the daemon and to attach clients
+  FRAME_WARNING = 1,    // step, errno (u32), then text: what was being done
+  FRAME_FAILED = 2,     // the same
+  FRAME_FORKED = 3,     // pid (u32); its pidfd is in the descriptor channel (spawn)
+  FRAME_EXECUTING = 4,  // the last word before execve (spawn)
+  FRAME_HELLO = 5,      // struct frame_hello
+  FRAME_STARTED = 6,    // errno, step (u32), then text; errno 0: execve succeeded
+  FRAME_EXITED = 7,     // struct frame_exited
+  FRAME_STDOUT = 8,
+  FRAME_STDERR = 9,
+  FRAME_REOPENED = 10,  // errno (u32)
+  FRAME_RESIZED = 11,   // errno (u32)
+  FRAME_ATTACHED = 12,  // errno (u32)
+  // between the child and its host, over a socketpair of their own
+  FRAME_REFORKED = 16,  // pid (u32), pidfd as SCM_RIGHTS
+  FRAME_PTY = 17,       // the master as SCM_RIGHTS
+  FRAME_AT_GATE = 18,
+  // from the daemon and from attach clients
+  FRAME_START = 32,
+  FRAME_REOPEN_LOG = 33,
+  FRAME_RESIZE = 34,  // rows, columns (u32)
+  FRAME_ATTACH = 35,  // flags (u32)
+  FRAME_STDIN = 36,
+  FRAME_STDIN_EOF = 37,
+  FRAME_KILL = 38,
+};
+
+// The one byte that comes with a descriptor in the channel.
+enum handed_over { HANDED_PIDFD = 1, HANDED_SOCKET = 2, HANDED_LISTENER = 3 };
+
+#define ATTACH_STDIN 1U
+#define ATTACH_STDOUT 2U
+#define ATTACH_STDERR 4U
+
+#define HELLO_STARTED 1U
+#define HELLO_TTY 2U
+#define HELLO_STDIN 4U
+
+struct frame_hello {
+  uint32_t pid;  // of the container's init, in the pid namespace of the host
+  uint32_t flags;
+  uint64_t start_time;  // field 22 of /proc/<pid>/stat
+};
+
+#define EXITED_TIMED_OUT 1U
+
+struct frame_exited {
+  uint32_t exit_code;  // 128 + signal when a signal ended it
+  uint32_t signal;
+  uint32_t flags;
+  uint32_t zero;
+  int64_t finished_at_ns;
+  uint64_t oom_kills;
+};
+
+#endif

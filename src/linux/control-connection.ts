@@ -1,0 +1,59 @@
+// One end of a control socket: frames in, frames out. Shared by monitors, execs and attach clients.
+import type { Socket } from "node:net";
+import { type Frame, FrameReader, encodeFrame } from "./frames.ts";
+
+export interface ControlHandler {
+  onFrame(frame: Frame): void;
+  /** Called once; no frame follows. `error` is set when the other side broke the protocol. */
+  onClose(error: Error | undefined): void;
+}
+
+export class ControlConnection {
+  readonly #socket: Socket;
+  #handler: ControlHandler;
+  #failure: Error | undefined;
+
+  constructor(socket: Socket, handler: ControlHandler) {
+    this.#socket = socket;
+    this.#handler = handler;
+    const reader = new FrameReader();
+    socket.on("data", (chunk: Buffer) => this.#take(reader, chunk));
+    // What matters is that it closed; the reason (EPIPE, ECONNRESET) is only that the other side has ended.
+    socket.on("error", () => {});
+    socket.on("close", () => this.#handler.onClose(this.#failure));
+  }
+
+  setHandler(handler: ControlHandler): void {
+    this.#handler = handler;
+  }
+
+  /** `onWritten` is called when the socket has taken the frame, or will never. */
+  send(type: number, payload?: Uint8Array, onWritten?: () => void): void {
+    if (this.#socket.destroyed) {
+      if (onWritten !== undefined) queueMicrotask(onWritten);
+      return;
+    }
+    this.#socket.write(encodeFrame(type, payload), () => onWritten?.());
+  }
+
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+
+  close(): void {
+    this.#socket.destroy();
+  }
+
+  #take(reader: FrameReader, chunk: Buffer): void {
+    try {
+      for (const frame of reader.push(chunk)) this.#handler.onFrame(frame);
+    } catch (error) {
+      this.#failure = error instanceof Error ? error : new Error(String(error));
+      this.#socket.destroy();
+    }
+  }
+}

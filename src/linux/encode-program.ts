@@ -1,0 +1,154 @@
+// A launch program and the options of its host as the bytes of pause/program.h.
+import { encodeSteps } from "./encode-steps.ts";
+import type { Descriptor, LaunchProgram } from "./launch-program.ts";
+import { ProgramWriter } from "./program-writer.ts";
+import { CricketError } from "../base/errors.ts";
+
+export const programMagic = 0x50524b43;
+export const programVersion = 1;
+export const maxProgramBytes = 8 << 20;
+export const maxLogLineBytesLimit = 1 << 20;
+
+const hosts = { spawn: 1, monitor: 2, exec: 3 } as const;
+const headerBytes = 40;
+const tableBaseAt = 20;
+const noDescriptor = 0xffffffff;
+const monitorFlags = { stdin: 1, stdinOnce: 2 } as const;
+const execFlags = { stdin: 1, streaming: 2 } as const;
+
+export interface MonitorHostOptions {
+  containerDir: Descriptor;
+  oomEvents?: Descriptor | undefined;
+  killCgroup?: Descriptor | undefined;
+  stdin: boolean;
+  stdinOnce: boolean;
+  maxLogLineBytes: number;
+  /** How long an attached client that reads nothing may hold up the container's output. */
+  attachStallMs: number;
+  /** "" keeps no log. */
+  logPath: string;
+}
+
+export interface ExecHostOptions {
+  killCgroup?: Descriptor | undefined;
+  stdin: boolean;
+  streaming: boolean;
+  /** 0: none. */
+  timeoutMs: number;
+  /** Of each stream; 0: no limit. */
+  maxOutputBytes: number;
+}
+
+export type Host =
+  { type: "spawn" } | ({ type: "monitor" } & MonitorHostOptions) | ({ type: "exec" } & ExecHostOptions);
+
+/** `bytes` still lacks the table's place; `withTableBase` sets it. */
+export interface EncodedProgram {
+  bytes: Buffer;
+  /** Descriptors of this process, in the order of the table. */
+  table: Descriptor[];
+}
+
+/**
+ * Encodes `program` for `host`. `channel` is the socket over which descriptors come back; it is put into the table.
+ * Throws CricketError "invalid-argument" for what cannot be encoded, with the step's number and name.
+ */
+export function encodeProgram(program: LaunchProgram, host: Host, channel?: Descriptor): EncodedProgram {
+  checkShape(program, host);
+  const table: Descriptor[] = [];
+  const options = new ProgramWriter(table);
+  encodeHostOptions(options, host);
+  if (channel !== undefined) table.push(channel);
+  // The monitor closes what follows as soon as its child has it; the channel is the child's too.
+  const hostDescriptors = channel === undefined ? table.length : table.length - 1;
+  const steps = new ProgramWriter(table);
+  encodeSteps(steps, program);
+  const header = encodeHeader({
+    length: headerBytes + options.length + steps.length,
+    host: hosts[host.type],
+    stepCount: program.steps.length,
+    tableCount: table.length,
+    hostDescriptors,
+    channel: channel === undefined ? noDescriptor : table.indexOf(channel),
+    optionsLength: options.length,
+  });
+  return { bytes: Buffer.concat([header, options.bytes(), steps.bytes()]), table };
+}
+
+/** Sets where the descriptor table begins in the helper. */
+export function setTableBase(encoded: EncodedProgram, base: number): void {
+  encoded.bytes.writeUInt32LE(base, tableBaseAt);
+}
+
+interface Header {
+  length: number;
+  host: number;
+  stepCount: number;
+  tableCount: number;
+  hostDescriptors: number;
+  channel: number;
+  optionsLength: number;
+}
+
+function encodeHeader(header: Header): Buffer {
+  if (header.length > maxProgramBytes)
+    throw new CricketError("invalid-argument", `launch program of ${header.length} bytes is too long`);
+  const writer = new ProgramWriter([]);
+  writer.u32(programMagic);
+  writer.u32(programVersion);
+  writer.u32(header.length);
+  writer.u32(header.host);
+  writer.u32(header.stepCount);
+  writer.u32(0);
+  writer.u32(header.tableCount);
+  writer.u32(header.hostDescriptors);
+  writer.u32(header.channel);
+  writer.u32(header.optionsLength);
+  return writer.bytes();
+}
+
+function encodeHostOptions(writer: ProgramWriter, host: Host): void {
+  if (host.type === "monitor") encodeMonitorOptions(writer, host);
+  if (host.type === "exec") encodeExecOptions(writer, host);
+}
+
+function encodeMonitorOptions(writer: ProgramWriter, host: MonitorHostOptions): void {
+  if (host.maxLogLineBytes < 1 || host.maxLogLineBytes > maxLogLineBytesLimit)
+    throw new CricketError(
+      "invalid-argument",
+      `maxLogLineBytes ${host.maxLogLineBytes} is not in 1..${maxLogLineBytesLimit}`,
+    );
+  writer.descriptor(host.containerDir);
+  writer.descriptor(host.oomEvents);
+  writer.descriptor(host.killCgroup);
+  writer.u32((host.stdin ? monitorFlags.stdin : 0) | (host.stdinOnce ? monitorFlags.stdinOnce : 0));
+  writer.u32(host.maxLogLineBytes);
+  writer.u32(host.attachStallMs);
+  writer.text(host.logPath);
+}
+
+function encodeExecOptions(writer: ProgramWriter, host: ExecHostOptions): void {
+  writer.descriptor(host.killCgroup);
+  writer.u32((host.stdin ? execFlags.stdin : 0) | (host.streaming ? execFlags.streaming : 0));
+  writer.u32(host.timeoutMs);
+  writer.u64(BigInt(host.maxOutputBytes));
+}
+
+function checkShape(program: LaunchProgram, host: Host): void {
+  const ops = program.steps.map((step) => step.op);
+  const last = ops.at(-1);
+  if (last !== "exec" && last !== "execFd") throw shapeError("does not end with exec or execFd");
+  if (host.type !== "spawn" && !ops.includes("fork")) throw shapeError(`of a ${host.type} has no fork step`);
+  if (host.type === "monitor" && !ops.includes("waitGate"))
+    throw shapeError("of a monitor has no waitGate step");
+  if (host.type !== "monitor" && ops.includes("waitGate"))
+    throw shapeError(`of a ${host.type} has a waitGate step`);
+  if (host.type === "spawn" && ops.includes("openPty")) throw shapeError("of a spawn has an openPty step");
+  const fork = ops.indexOf("fork");
+  const early = fork < 0 ? -1 : ops.slice(0, fork).findIndex((op) => op === "waitGate" || op === "openPty");
+  if (early >= 0) throw shapeError(`has a ${ops[early]} step before its fork`);
+}
+
+function shapeError(what: string): CricketError {
+  return new CricketError("invalid-argument", `launch program ${what}`);
+}

@@ -1,0 +1,139 @@
+// Starts a container's monitor, and finds it again.
+import { closeSync, openSync } from "node:fs";
+import type { Socket } from "node:net";
+import { connectMonitorSocket } from "./connect-monitor-socket.ts";
+import { ControlConnection } from "./control-connection.ts";
+import { launchErrorOf } from "./describe-step.ts";
+import { O_CLOEXEC, O_DIRECTORY, O_PATH } from "./files.ts";
+import { type Frame, decodeHello, decodeReport, frameType } from "./frames.ts";
+import type { HelperBinary } from "./helper-binary.ts";
+import type { Descriptor, LaunchProgram } from "./launch-program.ts";
+import { Monitor, describeWarning } from "./monitor.ts";
+import { reapSoon } from "./reap.ts";
+import { type HelperProcess, spawnHelper } from "./spawn-helper.ts";
+import { CricketError, errnoOf, wrapError } from "../base/errors.ts";
+
+export interface MonitorOptions {
+  /** An existing directory, 0700: monitor.sock and the exit file are made there. */
+  containerDir: string;
+  /** Absolute path of the CRI log, in an existing directory; undefined keeps no log. */
+  logPath?: string | undefined;
+  /** Keep a pipe (or the pty) open as the container's stdin for attach clients; otherwise it reads /dev/null. */
+  stdin?: boolean;
+  /** Close that stdin when the first client that attached to it leaves. */
+  stdinOnce?: boolean;
+  /** Content bytes of one log line; longer ones are split and tagged P. Default 16384, at most 1 MiB. */
+  maxLogLineBytes?: number;
+  /** How long an attached client that reads nothing may hold up the container's output. Default 5000. */
+  attachStallMs?: number;
+  /** memory.events (cgroup v2) or memory.oom_control (v1), open for reading. */
+  oomEvents?: Descriptor | undefined;
+  /** cgroup.kill of the container's cgroup, open for writing: what remains of it dies with its first process. */
+  killCgroup?: Descriptor | undefined;
+}
+
+const defaultLogLineBytes = 16_384;
+const defaultAttachStallMs = 5_000;
+
+/**
+ * Runs `program` (which has a `fork` and a `waitGate`) under a new monitor and resolves when the container's first
+ * process waits at the gate. Rejects with LaunchError for the step that failed, CricketError otherwise; then no process
+ * and no socket is left. The monitor is a child of this process and is reaped by it; the descriptors of the program and
+ * options may be closed once this has settled.
+ */
+export function startMonitor(
+  helper: HelperBinary,
+  program: LaunchProgram,
+  options: MonitorOptions,
+): Promise<Monitor> {
+  let process: HelperProcess;
+  try {
+    process = spawnMonitor(helper, program, options);
+  } catch (error) {
+    return Promise.reject(error as Error);
+  }
+  return awaitGate(process, program, options.containerDir);
+}
+
+function spawnMonitor(helper: HelperBinary, program: LaunchProgram, options: MonitorOptions): HelperProcess {
+  const containerDir = openSync(options.containerDir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  try {
+    return spawnHelper(helper, program, {
+      type: "monitor",
+      containerDir,
+      oomEvents: options.oomEvents,
+      killCgroup: options.killCgroup,
+      stdin: options.stdin ?? false,
+      stdinOnce: options.stdinOnce ?? false,
+      maxLogLineBytes: options.maxLogLineBytes ?? defaultLogLineBytes,
+      attachStallMs: options.attachStallMs ?? defaultAttachStallMs,
+      logPath: options.logPath ?? "",
+    });
+  } finally {
+    closeSync(containerDir);
+  }
+}
+
+function awaitGate(process: HelperProcess, program: LaunchProgram, containerDir: string): Promise<Monitor> {
+  return new Promise((resolve, reject) => {
+    const warnings: string[] = [];
+    let failure: Error | undefined;
+    const connection = new ControlConnection(process.control, {
+      onFrame(frame) {
+        if (frame.type === frameType.warning) warnings.push(describeWarning(program, frame));
+        else if (frame.type === frameType.failed) failure ??= failureOf(program, frame);
+        else if (frame.type === frameType.hello) {
+          const descriptors = takeDescriptors(process);
+          const hello = decodeHello(frame.payload);
+          const monitor = new Monitor({ containerDir, connection, hello, program, warnings, descriptors });
+          process.control.once("close", () => reapSoon(process.pid));
+          resolve(monitor);
+        }
+      },
+      onClose(error) {
+        reapSoon(process.pid);
+        process.channel?.close();
+        reject(failure ?? error ?? new CricketError("internal", "launch: the monitor was killed"));
+      },
+    });
+  });
+}
+
+function takeDescriptors(process: HelperProcess): number[] {
+  const descriptors = process.channel?.takeAll() ?? [];
+  process.channel?.close();
+  return descriptors.map(({ fd }) => fd);
+}
+
+function failureOf(program: LaunchProgram, frame: Frame): Error {
+  const { first: step, second: errno, text: call } = decodeReport(frame.payload);
+  return launchErrorOf(program, { step, errno, call });
+}
+
+/**
+ * Finds the monitor of a container again. Rejects with CricketError "not-found" when none is there: then the exit file
+ * tells how the container ended, or its monitor was killed.
+ */
+export async function connectMonitor(containerDir: string): Promise<Monitor> {
+  let socket: Socket;
+  try {
+    socket = await connectMonitorSocket(containerDir);
+  } catch (error) {
+    const errno = errnoOf(error);
+    if (errno === "ENOENT" || errno === "ECONNREFUSED") throw notThere(containerDir);
+    throw wrapError(`connect to the monitor in ${containerDir}`, error);
+  }
+  return new Promise((resolve, reject) => {
+    const connection = new ControlConnection(socket, {
+      onFrame(frame) {
+        if (frame.type !== frameType.hello) return;
+        resolve(new Monitor({ containerDir, connection, hello: decodeHello(frame.payload) }));
+      },
+      onClose: (error) => reject(error ?? notThere(containerDir)),
+    });
+  });
+}
+
+function notThere(containerDir: string): CricketError {
+  return new CricketError("not-found", `monitor in ${containerDir} is not there`);
+}
