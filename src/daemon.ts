@@ -16,7 +16,7 @@ import { ImageService } from "./image/image-service.ts";
 import { CgroupManager } from "./linux/cgroup/cgroup-manager.ts";
 import { lockFile } from "./linux/file-lock.ts";
 import { HelperBinary } from "./linux/helper-binary.ts";
-import { becomeSubreaper } from "./linux/pidfd.ts";
+import { becomeSubreaper, OrphanReaper } from "./linux/reap.ts";
 import { bootId } from "./linux/proc.ts";
 import { createBridgeNetwork } from "./network/bridge-network.ts";
 import { liveAttachments, recoverSandboxes } from "./sandbox/recover-sandboxes.ts";
@@ -24,6 +24,8 @@ import { SandboxStore } from "./sandbox/sandbox-store.ts";
 import { nodeStats } from "./node-stats.ts";
 import { openLayerStore } from "./snapshot/open-layer-store.ts";
 import { packageVersion, useCases, type DaemonParts } from "./use-cases.ts";
+
+const reapIntervalMs = 5_000;
 
 /** Runs the daemon until SIGTERM or SIGINT; returns the exit status. Containers go on without it. */
 export async function runDaemon(argv: readonly string[]): Promise<number> {
@@ -52,6 +54,9 @@ async function open(config: Config, log: Log, closing: CleanupStack): Promise<Da
   // A sandbox's pause is the child of a helper that goes at once: as subreaper the daemon inherits and reaps it.
   becomeSubreaper();
   const helper = HelperBinary.load(config.helperDir);
+  const reaper = new OrphanReaper();
+  const reaping = setInterval(() => reaper.sweep(), reapIntervalMs);
+  closing.defer("stop reaping", () => clearInterval(reaping));
   closing.defer("close helper", () => helper.close());
   const layers = await openLayerStore({ root: paths.layersRoot, log });
   closing.defer("close layers", () => layers.close());

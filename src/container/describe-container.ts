@@ -2,6 +2,7 @@
 import type { Paths } from "../config/paths.ts";
 import { messageOf } from "../base/errors.ts";
 import type { CgroupManager } from "../linux/cgroup/cgroup-manager.ts";
+import { explainSpec } from "../oci/explain.ts";
 import type { LinuxResources } from "../sandbox/sandbox-config.ts";
 import { loadBundle } from "./bundle.ts";
 import type { Container } from "./container-store.ts";
@@ -34,4 +35,9 @@ export function liveResources(container: Container, cgroups: CgroupManager): Lin
   if (container.state === "exited") return record.resources;
   const { oomScoreAdj, unified } = record.resources;
   return { ...cgroups.readResources(record.cgroupPath, record.resources), oomScoreAdj, unified };
+}
+
+/** The launch program of the container, one numbered step after the other, with the reason for each. */
+export function explainContainer(container: Container, paths: Paths): string {
+  return explainSpec(loadBundle(container, paths).spec);
 }

@@ -5,7 +5,7 @@ import { newId } from "../base/ids.ts";
 import type { CgroupManager } from "../linux/cgroup/cgroup-manager.ts";
 import { close } from "../linux/files.ts";
 import type { HelperBinary } from "../linux/helper-binary.ts";
-import { openProcess } from "../linux/pidfd.ts";
+import { openSameProcess } from "../linux/pidfd.ts";
 import { runExec, type ExecResult } from "../linux/run-exec.ts";
 import { compileExec } from "../oci/compile-exec.ts";
 import { compileSeccomp } from "../oci/compile-seccomp.ts";
@@ -66,7 +66,7 @@ async function execIn(
   parts: ExecParts,
 ): Promise<ExecResult> {
   const { id, init, cgroupPath } = container.record;
-  const pidfd = init === undefined ? undefined : openProcess(init.pid, init.startTimeTicks);
+  const pidfd = init === undefined ? undefined : openSameProcess(init.pid, init.startTimeTicks);
   if (pidfd === undefined) throw failedPrecondition(`container ${id} has no process any more`);
   try {
     using group = parts.cgroups.execSubgroup(cgroupPath, newId());
@@ -85,7 +85,7 @@ async function execIn(
       timeoutMs: request.timeoutMs,
       maxOutputBytes,
       signal,
-      ...(group.killFile === undefined ? {} : { killCgroupFd: group.killFile }),
+      ...(group.killFile === undefined ? {} : { killCgroup: group.killFile }),
     });
   } catch (error) {
     throw wrapError(`exec in container ${id}`, error);

@@ -7,7 +7,7 @@ import type { CgroupManager } from "../linux/cgroup/cgroup-manager.ts";
 import { close } from "../linux/files.ts";
 import type { LaunchProgram } from "../linux/launch-program.ts";
 import { findMount, readMountinfo } from "../linux/mountinfo.ts";
-import { openProcess } from "../linux/pidfd.ts";
+import { openSameProcess } from "../linux/pidfd.ts";
 import type { ResolvedImage } from "../image/image-service.ts";
 import { compileContainer } from "../oci/compile-container.ts";
 import { compileSeccomp } from "../oci/compile-seccomp.ts";
@@ -156,7 +156,7 @@ function openTarget(
       `config.linux.security_context.namespace_options.target_id: ${targetId} is no running container of the sandbox`,
     );
   const { init } = target.record;
-  const pidfd = init === undefined ? undefined : openProcess(init.pid, init.startTimeTicks);
+  const pidfd = init === undefined ? undefined : openSameProcess(init.pid, init.startTimeTicks);
   if (init === undefined || pidfd === undefined)
     throw failedPrecondition(`container ${target.id} has no process any more`);
   return { pid: init.pid, pidfd };

@@ -1,5 +1,5 @@
 // Turns the end of a container's init into its record: once, whoever learns of it first.
-import type { ExitRecord } from "../linux/monitor.ts";
+import type { ExitRecord } from "../linux/exit-file.ts";
 import type { ContainerEnd } from "./container-record.ts";
 import { nowNs } from "./container-record.ts";
 import type { Container, ContainerStore } from "./container-store.ts";
@@ -17,10 +17,16 @@ export function recordEnd(container: Container, end: ContainerEnd, store: Contai
  * (kubernetes#140718).
  */
 export function endOfExit(exit: ExitRecord): ContainerEnd {
-  const killed = exit.exitCode === 128 + 9;
-  const reason = killed && exit.oomKills > 0 ? "OOMKilled" : exit.exitCode === 0 ? "Completed" : "Error";
-  return { exitCode: exit.exitCode, reason, message: "", finishedAtNs: exit.finishedAtNs };
+  const { exitCode, finishedAtNs } = exit;
+  return { exitCode, reason: reasonOf(exit), message: "", finishedAtNs };
 }
+
+function reasonOf({ exitCode, signal, oomKills }: ExitRecord): ContainerEnd["reason"] {
+  if (signal === SIGKILL && oomKills > 0n) return "OOMKilled";
+  return exitCode === 0 ? "Completed" : "Error";
+}
+
+const SIGKILL = 9;
 
 /** The monitor is gone and left no exit file: what happened to init cannot be known. */
 export function unknownEnd(): ContainerEnd {

@@ -1,6 +1,6 @@
 // At start, before the socket opens: takes up the containers of the record directory as the kernel shows them.
 import { messageOf } from "../base/errors.ts";
-import { connectMonitor } from "../linux/monitor.ts";
+import { connectMonitor } from "../linux/start-monitor.ts";
 import { sweepContainerLayers } from "../snapshot/container-layer.ts";
 import { nowNs } from "./container-record.ts";
 import type { Container } from "./container-store.ts";

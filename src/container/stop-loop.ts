@@ -2,8 +2,10 @@
 // Later calls with a shorter time-out win; while a process hangs in the kernel the loop backs off instead of
 // spinning, holds no lock, and statuses are answered as ever (cri-o#1824, cri-o#7736).
 import type { CgroupManager } from "../linux/cgroup/cgroup-manager.ts";
-import { sendSignalTo } from "../linux/pidfd.ts";
+import { openSameProcess, signalPidfd } from "../linux/pidfd.ts";
+import { close } from "../linux/files.ts";
 import { signalNumber } from "../linux/signals.ts";
+import type { ProcessIdentity } from "../sandbox/sandbox-record.ts";
 import type { Container } from "./container-store.ts";
 
 const firstKillWaitMs = 50;
@@ -34,7 +36,7 @@ export class StopLoop {
   async #run(timeoutMs: number): Promise<void> {
     const { cgroupPath, init, startedAtNs, stopSignal } = this.#container.record;
     if (timeoutMs > 0 && startedAtNs !== undefined && init !== undefined) {
-      sendSignalTo(init, signalNumber(stopSignal));
+      signalOnce(init, signalNumber(stopSignal));
       await this.#waitForGrace();
     }
     let waitMs = firstKillWaitMs;
@@ -65,5 +67,16 @@ export class StopLoop {
     } finally {
       clearTimeout(timer);
     }
+  }
+}
+
+/** By pidfd with the start time checked: by now the pid may be somebody else's. */
+function signalOnce({ pid, startTimeTicks }: ProcessIdentity, signal: number): void {
+  const pidfd = openSameProcess(pid, startTimeTicks);
+  if (pidfd === undefined) return;
+  try {
+    signalPidfd(pidfd, signal);
+  } finally {
+    close(pidfd);
   }
 }

@@ -2,7 +2,8 @@
 import type { Log } from "../base/log.ts";
 import { messageOf } from "../base/errors.ts";
 import type { CgroupManager } from "../linux/cgroup/cgroup-manager.ts";
-import { readExitFile, type Monitor } from "../linux/monitor.ts";
+import { readExitFile } from "../linux/exit-file.ts";
+import type { Monitor } from "../linux/monitor.ts";
 import type { Paths } from "../config/paths.ts";
 import type { Container, ContainerStore } from "./container-store.ts";
 import { endOfExit, recordEnd, unknownEnd } from "./record-end.ts";
@@ -18,13 +19,10 @@ export interface WatchParts {
 export function watchContainer(container: Container, monitor: Monitor, parts: WatchParts): void {
   container.monitor = monitor;
   const finish = async (): Promise<void> => {
-    try {
-      const exit = await monitor.onExit;
-      recordEnd(container, endOfExit(exit), parts.store);
-    } catch (error) {
-      parts.log.warn("monitor lost", { id: container.id, error: messageOf(error) });
-      await settleWithoutMonitor(container, parts);
-    }
+    const exit = await monitor.onExit;
+    if (exit.lost !== true) return recordEnd(container, endOfExit(exit), parts.store);
+    parts.log.warn("monitor lost", { id: container.id });
+    await settleWithoutMonitor(container, parts);
   };
   finish().catch((error: unknown) => {
     parts.log.error("container end not recorded", { id: container.id, error: messageOf(error) });

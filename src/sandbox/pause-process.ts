@@ -1,14 +1,15 @@
 // The pause process of a sandbox: holds its namespaces. Known by pidfd, so a reused pid is never mistaken for it.
 import type { ProcessIdentity } from "./sandbox-record.ts";
 import { close } from "../linux/files.ts";
-import { openProcess, reap, sendSignal, watchPidfd, type PidfdWatch } from "../linux/pidfd.ts";
+import { openSameProcess, signalPidfd, watchPidfd } from "../linux/pidfd.ts";
+import { reapSoon } from "../linux/reap.ts";
 
 const SIGKILL = 9;
 
 export class PauseProcess {
   readonly identity: ProcessIdentity;
   readonly pidfd: number;
-  readonly #watch: PidfdWatch;
+  readonly #watch: { stop: () => void };
   readonly #gone: Promise<void>;
   #alive = true;
 
@@ -22,7 +23,7 @@ export class PauseProcess {
     });
     this.#watch = watchPidfd(pidfd, () => {
       this.#alive = false;
-      reap(identity.pid);
+      reapSoon(identity.pid);
       settle();
       onDeath();
     });
@@ -30,7 +31,7 @@ export class PauseProcess {
 
   /** After a daemon restart: undefined when the process is gone or its pid belongs to another process by now. */
   static reopen(identity: ProcessIdentity, onDeath: () => void): PauseProcess | undefined {
-    const pidfd = openProcess(identity.pid, identity.startTimeTicks);
+    const pidfd = openSameProcess(identity.pid, identity.startTimeTicks);
     return pidfd === undefined ? undefined : new PauseProcess(identity, pidfd, onDeath);
   }
 
@@ -40,13 +41,13 @@ export class PauseProcess {
 
   /** SIGKILL, and waits until the process has ended. */
   async kill(): Promise<void> {
-    if (this.#alive) sendSignal(this.pidfd, SIGKILL);
+    if (this.#alive) signalPidfd(this.pidfd, SIGKILL);
     await this.#gone;
   }
 
   /** Releases the descriptor; the process is not touched. */
   close(): void {
-    this.#watch.close();
+    this.#watch.stop();
     close(this.pidfd);
   }
 }
