@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { CricketError, errnoOf, invalidArgument, messageOf, notFound, wrapError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { fsync, syncfs } from "../linux/files.ts";
+import { spreadSubdirectories } from "../linux/inode-flags.ts";
 import { isSha256Digest } from "./chain-id.ts";
 import { GroupCommit } from "./group-commit.ts";
 import { inheritDirectories } from "./inherit-directories.ts";
@@ -61,6 +62,7 @@ class DirectoryLayerStore implements OpenLayerStore {
     this.#log = log;
     this.#staging = join(root, ".staging");
     mkdirSync(this.#staging, { recursive: true, mode: 0o700 });
+    spreadSubdirectories(this.#staging);
     this.#trash = new Trash(join(root, ".trash"), log);
     this.#rootFd = openSync(root, "r");
     this.#contentSync = new GroupCommit(() => syncfs(this.#rootFd));

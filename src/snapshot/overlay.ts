@@ -1,0 +1,194 @@
+// A container's root filesystem: the layers of its image under a writable one, as a detached mount that no path of the
+// host ever shows.
+import { mkdtempSync, rmdirSync } from "node:fs";
+import { release, tmpdir } from "node:os";
+import { join } from "node:path";
+import { AT_FDCWD, close, fdPath, O_DIRECTORY, O_PATH, openat2 } from "../linux/files.ts";
+import { isAtLeast, parseRelease } from "../linux/kernel-features.ts";
+import {
+  cloneMount,
+  createMount,
+  type FsOption,
+  MNT_DETACH,
+  mount,
+  MOUNT_ATTR_RDONLY,
+  setMountAttributes,
+  umount,
+} from "../linux/mount.ts";
+import { CricketError, invalidArgument, wrapError } from "../base/errors.ts";
+
+export interface OverlaySource {
+  /** Layer directories, bottom first, as an image lists them. */
+  lowers: readonly string[];
+  /** The writable layer and its work directory, on one filesystem; both or neither. */
+  upper?: string;
+  work?: string;
+  /** MOUNT_ATTR_RDONLY on the mount; implied without `upper`. */
+  readonly?: boolean;
+}
+
+/** How the layers are named to the kernel. Chosen by its release; tests choose themselves. */
+export type OverlayMethod =
+  /** One by one, Linux 6.7 and later: no limit of length. */
+  | "append"
+  /** One string of 255 bytes at most, in /proc/self/fd names. */
+  | "string"
+  /** mount(2) and its page of options, on a private directory that is left at once. */
+  | "mount";
+
+/** OVL_MAX_STACK of the kernel. */
+const maxLowers = 500;
+
+/** fsconfig(2) takes strings of this length at most. */
+const maxFsconfigBytes = 255;
+
+/** mount(2) takes one page of options. */
+const maxMountDataBytes = 4095;
+
+/**
+ * index=off: an upper is not bound to the inodes of its lowers; the same layers are under many containers, and may be
+ * pulled again. metacopy=off, redirect_dir=nofollow: neither is safe with lowers that others have written, and no
+ * attribute of an image may redirect a lookup.
+ */
+const commonOptions = ["index=off", "metacopy=off", "redirect_dir=nofollow"] as const;
+
+/**
+ * volatile: the writable layer dies with its container and no container outlives a boot, so there is nothing that a
+ * sync could save. Without it each unmount syncs the whole filesystem below, as long as that takes.
+ */
+const writableFlags = ["volatile"] as const;
+
+/** Makes the mount and returns its descriptor; whoever holds it owns the mount. Throws invalid-argument and SyscallError. */
+export function createOverlay(source: OverlaySource, method = methodFor(source)): number {
+  const { lowers, upper, work } = source;
+  if ((upper === undefined) !== (work === undefined))
+    throw invalidArgument("overlay: upper without work, or work without upper");
+  if (lowers.length > maxLowers)
+    throw invalidArgument(`overlay: ${lowers.length} layers, the kernel takes ${maxLowers}`);
+  const [single] = upper === undefined ? lowers : [upper];
+  if (single === undefined) throw invalidArgument("overlay: no layers");
+  // Overlayfs wants two directories at least.
+  if (lowers.length + (upper === undefined ? 0 : 1) < 2) return bindOverlay(single, source);
+  try {
+    if (method === "append") return appendLowers(source);
+    if (method === "string") return withDescriptors(source, nameInOneString);
+    return withDescriptors(source, mountAndDetach);
+  } catch (error) {
+    throw wrapError(`overlay of ${lowers.length} layers`, error);
+  }
+}
+
+function methodFor({ lowers }: OverlaySource): OverlayMethod {
+  if (isAtLeast(parseRelease(release()), 6, 7)) return "append";
+  // Descriptors may have four digits.
+  return lowers.length * "/proc/self/fd/1234:".length <= maxFsconfigBytes ? "string" : "mount";
+}
+
+function isReadonly({ upper, readonly }: OverlaySource): boolean {
+  return upper === undefined || readonly === true;
+}
+
+/** A detached bind mount of one directory. */
+function bindOverlay(directory: string, source: OverlaySource): number {
+  const fd = cloneMount(AT_FDCWD, directory, false);
+  try {
+    if (isReadonly(source)) setMountAttributes(fd, { set: MOUNT_ATTR_RDONLY }, false);
+    return fd;
+  } catch (error) {
+    close(fd);
+    throw error;
+  }
+}
+
+function splitOption(option: string): FsOption {
+  const at = option.indexOf("=");
+  return [option.slice(0, at), option.slice(at + 1)];
+}
+
+function fixedOptions({ upper }: OverlaySource): FsOption[] {
+  const flags = upper === undefined ? [] : writableFlags.map((flag): FsOption => [flag, true]);
+  return [["source", "overlay"], ...commonOptions.map(splitOption), ...flags];
+}
+
+function attributesOf(source: OverlaySource): number {
+  return isReadonly(source) ? MOUNT_ATTR_RDONLY : 0;
+}
+
+/** Real paths where they fit, because they are what /proc/mounts shows; else by descriptor. */
+function appendLowers(source: OverlaySource): number {
+  const opened: number[] = [];
+  const nameOf = (path: string): string => {
+    // Overlayfs takes a backslash as an escape.
+    if (Buffer.byteLength(path) <= maxFsconfigBytes && !path.includes("\\")) return path;
+    const fd = openPath(path);
+    opened.push(fd);
+    return fdPath(fd);
+  };
+  try {
+    const options = source.lowers.toReversed().map((path): FsOption => ["lowerdir+", nameOf(path)]);
+    if (source.upper !== undefined) options.push(["upperdir", nameOf(source.upper)]);
+    if (source.work !== undefined) options.push(["workdir", nameOf(source.work)]);
+    return createMount("overlay", [...options, ...fixedOptions(source)], attributesOf(source));
+  } finally {
+    for (const fd of opened) close(fd);
+  }
+}
+
+interface NamedDirectories {
+  /** Top first, joined by colons. */
+  lowerdir: string;
+  upperdir?: string;
+  workdir?: string;
+}
+
+/** Calls `use` with all directories open and named by descriptor: short, and free of colons and commas. */
+function withDescriptors(
+  source: OverlaySource,
+  use: (names: NamedDirectories, source: OverlaySource) => number,
+): number {
+  const opened: number[] = [];
+  const nameOf = (path: string): string => {
+    const fd = openPath(path);
+    opened.push(fd);
+    return fdPath(fd);
+  };
+  try {
+    const { upper, work } = source;
+    const names: NamedDirectories = { lowerdir: source.lowers.toReversed().map(nameOf).join(":") };
+    if (upper !== undefined) names.upperdir = nameOf(upper);
+    if (work !== undefined) names.workdir = nameOf(work);
+    return use(names, source);
+  } finally {
+    for (const fd of opened) close(fd);
+  }
+}
+
+function openPath(path: string): number {
+  return openat2(AT_FDCWD, path, { flags: O_PATH | O_DIRECTORY });
+}
+
+function nameInOneString(names: NamedDirectories, source: OverlaySource): number {
+  if (names.lowerdir.length > maxFsconfigBytes)
+    throw new CricketError("unimplemented", "more layers than this kernel takes in one string");
+  const directories = Object.entries(names) as [string, string][];
+  return createMount("overlay", [...directories, ...fixedOptions(source)], attributesOf(source));
+}
+
+function mountAndDetach(names: NamedDirectories, source: OverlaySource): number {
+  const directories = Object.entries(names).map(([key, value]) => `${key}=${String(value)}`);
+  const flags = source.upper === undefined ? [] : writableFlags;
+  const data = [...directories, ...commonOptions, ...flags].join(",");
+  if (data.length > maxMountDataBytes)
+    throw new CricketError("unimplemented", "more layers than mount(2) of this kernel takes");
+  const place = mkdtempSync(join(tmpdir(), "cricket-overlay-"));
+  try {
+    mount("overlay", place, "overlay", 0, data);
+    try {
+      return bindOverlay(place, source);
+    } finally {
+      umount(place, MNT_DETACH);
+    }
+  } finally {
+    rmdirSync(place);
+  }
+}
