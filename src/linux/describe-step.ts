@@ -1,4 +1,5 @@
 // A launch step in a few words, and the error of the one that failed: `mount proc on /proc: EPERM (step 14 of 37)`.
+import { type Frame, decodeReport } from "./frames.ts";
 import { errnoName } from "./libc.ts";
 import type { LaunchProgram, MountSource, Step, StepAction } from "./launch-program.ts";
 import { LaunchError } from "../base/errors.ts";
@@ -67,6 +68,12 @@ export interface StepReport {
 }
 
 const noStep = 0xffffffff;
+
+/** The content of a warning or failed frame. */
+export function reportOf(frame: Frame): StepReport {
+  const { first, second, text } = decodeReport(frame.payload);
+  return { step: first, errno: second, call: text };
+}
 
 /**
  * `<step>: <call>: <errno> (step n of m)`; without a step (the host itself failed, or the program is not known any

@@ -1,7 +1,6 @@
-// The daemon's side of a container's monitor (pause/monitor.c): started with the container, or found again through
-// monitor.sock after a restart of the daemon.
-import { ControlConnection } from "./control-connection.ts";
-import { describeReport, launchErrorOf } from "./describe-step.ts";
+// The daemon's connection to a container's monitor (pause/monitor.c).
+import type { ControlConnection } from "./control-connection.ts";
+import { launchErrorOf } from "./describe-step.ts";
 import { type ExitRecord, readExitFile } from "./exit-file.ts";
 import {
   type Frame,
@@ -178,10 +177,4 @@ function readExit(containerDir: string): ExitRecord {
   } catch {
     return lost;
   }
-}
-
-/** A warning frame as a sentence. */
-export function describeWarning(program: LaunchProgram, frame: Frame): string {
-  const { first: step, second: errno, text: call } = decodeReport(frame.payload);
-  return describeReport(program, { step, errno, call });
 }

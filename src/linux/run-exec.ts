@@ -1,11 +1,10 @@
 // Runs a program beside a container's processes and collects its output: ExecSync.
 import { ControlConnection } from "./control-connection.ts";
-import { describeReport, launchErrorOf } from "./describe-step.ts";
+import { describeReport, launchErrorOf, reportOf } from "./describe-step.ts";
 import { type ExitedFrame, type Frame, decodeExited, frameType } from "./frames.ts";
 import type { HelperBinary } from "./helper-binary.ts";
 import type { Descriptor, LaunchProgram } from "./launch-program.ts";
 import { reapSoon } from "./reap.ts";
-import { reportOf } from "./run-spawn.ts";
 import { spawnHelper } from "./spawn-helper.ts";
 import { CricketError } from "../base/errors.ts";
 

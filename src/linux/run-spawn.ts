@@ -1,7 +1,7 @@
 // Runs a launch program that leaves no parent behind: the pause process of a sandbox.
-import { describeReport, launchErrorOf, type StepReport } from "./describe-step.ts";
+import { describeReport, launchErrorOf, reportOf } from "./describe-step.ts";
 import { close } from "./files.ts";
-import { type Frame, decodeNumber, decodeReport, frameType } from "./frames.ts";
+import { type Frame, decodeNumber, frameType } from "./frames.ts";
 import type { HelperBinary } from "./helper-binary.ts";
 import type { LaunchProgram } from "./launch-program.ts";
 import { openPidfd } from "./pidfd.ts";
@@ -108,10 +108,4 @@ function splitPidfd(
   if (sockets.length === expected) return { pidfd, sockets };
   for (const fd of pidfd === undefined ? sockets : [...sockets, pidfd]) close(fd);
   throw new CricketError("internal", `launch: ${sockets.length} of ${expected} sockets came back`);
-}
-
-/** The step, errno and call of a warning or failed frame. */
-export function reportOf(frame: Frame): StepReport {
-  const { first, second, text } = decodeReport(frame.payload);
-  return { step: first, errno: second, call: text };
 }

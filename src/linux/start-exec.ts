@@ -1,13 +1,12 @@
 // Runs a program beside a container's processes with live streams: Exec.
 import type { Readable, Writable } from "node:stream";
 import { ControlConnection } from "./control-connection.ts";
-import { launchErrorOf } from "./describe-step.ts";
+import { launchErrorOf, reportOf } from "./describe-step.ts";
 import { FrameStreams } from "./frame-streams.ts";
 import { type ExitedFrame, type Frame, decodeExited, encodeNumbers, frameType } from "./frames.ts";
 import type { HelperBinary } from "./helper-binary.ts";
 import type { Descriptor, LaunchProgram } from "./launch-program.ts";
 import { reapSoon } from "./reap.ts";
-import { reportOf } from "./run-spawn.ts";
 import { spawnHelper } from "./spawn-helper.ts";
 import { CricketError } from "../base/errors.ts";
 

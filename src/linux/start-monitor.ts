@@ -1,14 +1,14 @@
-// Starts a container's monitor, and finds it again.
+// Starts a container's monitor, or finds it again through monitor.sock after a restart of the daemon.
 import { closeSync, openSync } from "node:fs";
 import type { Socket } from "node:net";
 import { connectMonitorSocket } from "./connect-monitor-socket.ts";
 import { ControlConnection } from "./control-connection.ts";
-import { launchErrorOf } from "./describe-step.ts";
+import { describeReport, launchErrorOf, reportOf } from "./describe-step.ts";
 import { O_CLOEXEC, O_DIRECTORY, O_PATH } from "./files.ts";
-import { type Frame, decodeHello, decodeReport, frameType } from "./frames.ts";
+import { decodeHello, frameType } from "./frames.ts";
 import type { HelperBinary } from "./helper-binary.ts";
 import type { Descriptor, LaunchProgram } from "./launch-program.ts";
-import { Monitor, describeWarning } from "./monitor.ts";
+import { Monitor } from "./monitor.ts";
 import { reapSoon } from "./reap.ts";
 import { type HelperProcess, spawnHelper } from "./spawn-helper.ts";
 import { CricketError, errnoOf, wrapError } from "../base/errors.ts";
@@ -80,8 +80,8 @@ function awaitGate(process: HelperProcess, program: LaunchProgram, containerDir:
     let failure: Error | undefined;
     const connection = new ControlConnection(process.control, {
       onFrame(frame) {
-        if (frame.type === frameType.warning) warnings.push(describeWarning(program, frame));
-        else if (frame.type === frameType.failed) failure ??= failureOf(program, frame);
+        if (frame.type === frameType.warning) warnings.push(describeReport(program, reportOf(frame)));
+        else if (frame.type === frameType.failed) failure ??= launchErrorOf(program, reportOf(frame));
         else if (frame.type === frameType.hello) {
           const descriptors = takeDescriptors(process);
           const hello = decodeHello(frame.payload);
@@ -103,11 +103,6 @@ function takeDescriptors(process: HelperProcess): number[] {
   const descriptors = process.channel?.takeAll() ?? [];
   process.channel?.close();
   return descriptors.map(({ fd }) => fd);
-}
-
-function failureOf(program: LaunchProgram, frame: Frame): Error {
-  const { first: step, second: errno, text: call } = decodeReport(frame.payload);
-  return launchErrorOf(program, { step, errno, call });
 }
 
 /**
