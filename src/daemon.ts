@@ -22,6 +22,7 @@ import { createBridgeNetwork } from "./network/bridge-network.ts";
 import { liveAttachments, recoverSandboxes } from "./sandbox/recover-sandboxes.ts";
 import { SandboxStore } from "./sandbox/sandbox-store.ts";
 import { nodeStats } from "./node-stats.ts";
+import { LayerUsage } from "./snapshot/layer-usage.ts";
 import { openLayerStore } from "./snapshot/open-layer-store.ts";
 import { packageVersion, useCases, type DaemonParts } from "./use-cases.ts";
 
@@ -62,6 +63,7 @@ async function open(config: Config, log: Log, closing: CleanupStack): Promise<Da
   closing.defer("close layers", () => layers.close());
   const network = createBridgeNetwork({ ...config.network, stateDir: paths.networkRoot }, log);
   closing.defer("close network", () => network.close());
+  const layerUsage = new LayerUsage(paths.containerLayersRoot);
   const images = await ImageService.open({
     ...config.image,
     layers,
@@ -70,6 +72,7 @@ async function open(config: Config, log: Log, closing: CleanupStack): Promise<Da
     blobsRoot: paths.blobsRoot,
     layersRoot: paths.layersRoot,
     containerLayersRoot: paths.containerLayersRoot,
+    containerUsage: () => layerUsage.total(),
   });
   const cgroups = new CgroupManager();
   const sandboxes = new SandboxStore(paths.sandboxesRoot);
@@ -81,13 +84,14 @@ async function open(config: Config, log: Log, closing: CleanupStack): Promise<Da
     paths,
     helper,
     layers,
+    layerUsage,
     images,
     network,
     cgroups,
     sandboxes,
     containers,
     facts: readNodeFacts(cgroups.layout, config.container),
-    stats: nodeStats({ cgroups, sandboxes, containers, network, paths }),
+    stats: nodeStats({ cgroups, layerUsage, sandboxes, containers, network, paths }),
     sandboxRuns: new SingleFlight(),
     containerRuns: new SingleFlight(),
     sandboxLocks: new KeyedLock(),

@@ -33,6 +33,7 @@ import { describeSandbox } from "./sandbox/describe-sandbox.ts";
 import { runSandbox } from "./sandbox/run-sandbox.ts";
 import type { Sandbox, SandboxStore } from "./sandbox/sandbox-store.ts";
 import { removeSandbox, stopSandbox } from "./sandbox/stop-sandbox.ts";
+import type { LayerUsage } from "./snapshot/layer-usage.ts";
 import type { LayerStore } from "./snapshot/layer-store.ts";
 
 export interface DaemonParts {
@@ -43,6 +44,7 @@ export interface DaemonParts {
   paths: Paths;
   helper: HelperBinary;
   layers: LayerStore;
+  layerUsage: LayerUsage;
   images: ImageService;
   network: PodNetwork;
   cgroups: CgroupManager;
@@ -71,7 +73,13 @@ export function useCases(parts: DaemonParts): UseCases {
 const runtimeHandlers: ReadonlySet<string> = new Set(["", "cricket"]);
 
 export function removeParts(parts: DaemonParts): RemoveParts {
-  return { store: parts.containers, cgroups: parts.cgroups, paths: parts.paths, locks: parts.containerLocks };
+  return {
+    store: parts.containers,
+    cgroups: parts.cgroups,
+    paths: parts.paths,
+    locks: parts.containerLocks,
+    layerUsage: parts.layerUsage,
+  };
 }
 
 function sandboxUseCases(parts: DaemonParts): SandboxUseCases {

@@ -100,8 +100,8 @@ function prepare(request: LaunchRequest, descriptors: DisposableDescriptors): Pr
 
 /** The overlay of the image's layers and the container's own, as a detached mount: the host never sees it. */
 function mountRootfs(id: string, image: ResolvedImage, parts: CreateParts): number {
-  const { upper, work } = prepareContainerLayer(parts.paths.containerLayersRoot, id);
   const lowers = image.chainIds.map((chainId) => parts.layers.path(chainId));
+  const { upper, work } = prepareContainerLayer(parts.paths.containerLayersRoot, id, lowers.at(-1));
   return createOverlay({ lowers, upper, work });
 }
 

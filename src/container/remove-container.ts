@@ -1,6 +1,7 @@
 // RemoveContainer: forces a running container down, then releases all it has; the record goes last.
 import { failpoint } from "../base/failpoint.ts";
 import type { KeyedLock } from "../base/keyed-lock.ts";
+import type { LayerUsage } from "../snapshot/layer-usage.ts";
 import type { PodContainers } from "../sandbox/stop-sandbox.ts";
 import type { Container } from "./container-store.ts";
 import { releaseContainer, type ReleaseContainerParts } from "./release-container.ts";
@@ -8,6 +9,7 @@ import { stopAndWait, type StopContainerParts } from "./stop-container.ts";
 
 export interface RemoveParts extends StopContainerParts, ReleaseContainerParts {
   locks: KeyedLock;
+  layerUsage: LayerUsage;
 }
 
 /** Idempotent: an unknown id is a success. */
@@ -23,6 +25,7 @@ async function removeFound(container: Container, parts: RemoveParts): Promise<vo
     failpoint("remove-container/stopped");
     await releaseContainer(container.record, parts);
     failpoint("remove-container/released");
+    parts.layerUsage.forget(container.id);
     parts.store.delete(container);
   });
 }
