@@ -89,7 +89,7 @@ export class CriServer {
   }
 
   /** Takes no new calls, waits for those under way at most `graceMs`, then cuts them off. */
-  async close(graceMs: number): Promise<void> {
+  async close(graceMs = 2000): Promise<void> {
     this.#unlinkOwnSocket();
     this.#listener.close();
     await new Promise<void>((resolve) => {
