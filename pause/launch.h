@@ -22,14 +22,14 @@ struct launch {
   struct program_header header;
   struct cursor options;
   struct cursor steps;
-  uint32_t step;       // index of the step that is being run
+  uint32_t step;        // index of the step that is being run
   uint32_t fork_count;  // how many `fork` steps the program has
   bool has_pty;
   bool needs_proc;
 
-  int status_fd;  // where failures go: the control socket, or in a child of a monitor or exec host its status socket
-  int root_fd;    // all "in root" paths are below it; -1: not yet known
-  int proc_fd;    // the host's procfs, opened before any mount of the program
+  int status_fd;   // where failures go: the control socket, or in a child of a monitor or exec host its status socket
+  int root_fd;     // all "in root" paths are below it; -1: not yet known
+  int proc_fd;     // the host's procfs, opened before any mount of the program
   int null_mount;  // /dev/null once it was used for a mask
   int mask_mount;  // the empty read-only tmpfs once it was attached
   uint32_t depth;  // how many `fork` steps lie behind this process

@@ -10,8 +10,8 @@
 static int open_file(const char *path) {
   // NONBLOCK and the check: whoever may write to the log directory must not stop the monitor with a FIFO, nor send the
   // log elsewhere with a link.
-  long fd = SYS(openat, AT_FDCWD, path,
-                O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, LOG_MODE);
+  long fd = SYS(openat, AT_FDCWD, path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC,
+                LOG_MODE);
   if (fd < 0) return (int)fd;
   struct statx stat;
   long result = SYS(statx, fd, "", AT_EMPTY_PATH, STATX_TYPE, &stat);
@@ -111,8 +111,8 @@ static void write_line(struct log *log, int stream, const uint8_t *bytes, size_t
     const uint8_t *in;
     uint8_t *out;
   } constness = {.in = bytes};
-  struct iovec parts[] = {{newline, log->torn ? 1 : 0}, {log->prefix, 40}, {s->pending, s->used},
-                          {constness.out, size},        {newline, 1}};
+  struct iovec parts[] = {
+      {newline, log->torn ? 1 : 0}, {log->prefix, 40}, {s->pending, s->used}, {constness.out, size}, {newline, 1}};
   write_all(log, parts, sizeof parts / sizeof *parts);
   s->used = 0;
 }

@@ -12,8 +12,7 @@
 static int attach_clone(struct launch *l, int source, int target) {
   int mount = (int)SYS(open_tree, source, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
   if (mount < 0) return failed(l, "open_tree", mount);
-  long result =
-      SYS(move_mount, mount, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+  long result = SYS(move_mount, mount, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
   close_fd(mount);
   return result < 0 ? failed(l, "move_mount", result) : 0;
 }
@@ -75,8 +74,7 @@ int step_readonly_path(struct launch *l, struct cursor *c) {
   int target = open_in_root(l, path, O_PATH, 0);
   if (target == -ENOENT || target == -ENOTDIR) return 0;
   if (target < 0) return failed(l, "openat2", target);
-  long mount =
-      SYS(open_tree, target, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE);
+  long mount = SYS(open_tree, target, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE);
   long result = mount;
   if (mount >= 0) {
     struct mount_attr attributes = {.attr_set = MOUNT_ATTR_RDONLY};

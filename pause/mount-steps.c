@@ -25,8 +25,16 @@ static int set_attributes(int mount, const struct mount_attr *attributes, bool r
 // The files of /proc that lxcfs and the like replace; anything else below /proc would let an image replace what the
 // kernel and the runtime read there (CVE-2019-19921, CVE-2025-52881).
 static bool may_cover_proc_file(const char *path) {
-  static const char *const allowed[] = {"cpuinfo", "diskstats", "meminfo", "stat",    "swaps",
-                                        "uptime",  "loadavg",   "slabinfo", "net/dev", "sys/kernel/ns_last_pid",
+  static const char *const allowed[] = {"cpuinfo",
+                                        "diskstats",
+                                        "meminfo",
+                                        "stat",
+                                        "swaps",
+                                        "uptime",
+                                        "loadavg",
+                                        "slabinfo",
+                                        "net/dev",
+                                        "sys/kernel/ns_last_pid",
                                         "sys/crypto/fips_enabled"};
   static const char prefix[] = "/proc/";
   if (memcmp(path, prefix, sizeof prefix - 1) != 0) return false;

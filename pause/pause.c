@@ -8,7 +8,7 @@
 #define SIGCHLD_NUMBER 17
 #define SIG_BLOCK_HOW 0
 #define WNOHANG_OPTION 1
-#define MASK_OF(signal) (1UL << ((signal) - 1))
+#define MASK_OF(signal) (1UL << ((signal)-1))
 
 #if defined(__x86_64__)
 __asm__(".globl _start\n_start:\n xor %ebp,%ebp\n and $-16,%rsp\n call pause_main\n hlt\n");
@@ -16,10 +16,7 @@ __asm__(".globl _start\n_start:\n xor %ebp,%ebp\n and $-16,%rsp\n call pause_mai
 static long call(long number, long a, long b, long c, long d) {
   long result;
   register long r10 __asm__("r10") = d;
-  __asm__ volatile("syscall"
-                   : "=a"(result)
-                   : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10)
-                   : "rcx", "r11", "memory");
+  __asm__ volatile("syscall" : "=a"(result) : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10) : "rcx", "r11", "memory");
   return result;
 }
 #elif defined(__aarch64__)

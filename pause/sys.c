@@ -3,8 +3,7 @@
 #include "sys.h"
 
 #if defined(__x86_64__)
-__asm__(
-    ".globl _start\n_start:\n xor %ebp,%ebp\n mov %rsp,%rdi\n and $-16,%rsp\n call program_main\n hlt\n");
+__asm__(".globl _start\n_start:\n xor %ebp,%ebp\n mov %rsp,%rdi\n and $-16,%rsp\n call program_main\n hlt\n");
 #elif defined(__aarch64__)
 __asm__(".globl _start\n_start:\n mov x29,#0\n mov x30,#0\n mov x0,sp\n bl program_main\n");
 #endif

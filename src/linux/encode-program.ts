@@ -134,19 +134,17 @@ function encodeExecOptions(writer: ProgramWriter, host: ExecHostOptions): void {
   writer.u64(BigInt(host.maxOutputBytes));
 }
 
+// What the hosts of pause/ rely on. A program that lacks it would wait for ever or run the container as its own monitor.
 function checkShape(program: LaunchProgram, host: Host): void {
   const ops = program.steps.map((step) => step.op);
   const last = ops.at(-1);
   if (last !== "exec" && last !== "execFd") throw shapeError("does not end with exec or execFd");
   if (host.type !== "spawn" && !ops.includes("fork")) throw shapeError(`of a ${host.type} has no fork step`);
-  if (host.type === "monitor" && !ops.includes("waitGate"))
-    throw shapeError("of a monitor has no waitGate step");
-  if (host.type !== "monitor" && ops.includes("waitGate"))
-    throw shapeError(`of a ${host.type} has a waitGate step`);
+  if (ops.includes("waitGate") !== (host.type === "monitor"))
+    throw shapeError(`of a ${host.type} has ${host.type === "monitor" ? "no" : "a"} waitGate step`);
   if (host.type === "spawn" && ops.includes("openPty")) throw shapeError("of a spawn has an openPty step");
-  const fork = ops.indexOf("fork");
-  const early = fork < 0 ? -1 : ops.slice(0, fork).findIndex((op) => op === "waitGate" || op === "openPty");
-  if (early >= 0) throw shapeError(`has a ${ops[early]} step before its fork`);
+  const early = ops.slice(0, ops.indexOf("fork") + 1).find((op) => op === "waitGate" || op === "openPty");
+  if (early !== undefined) throw shapeError(`has a ${early} step before its fork`);
 }
 
 function shapeError(what: string): CricketError {
