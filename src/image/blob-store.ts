@@ -51,7 +51,7 @@ export class BlobStore {
 
   /** Deletes everything that `keep` does not name, what a killed writer left included. */
   async sweep(keep: ReadonlySet<string>): Promise<void> {
-    for (const name of [...this.#sizes.keys()]) {
+    for (const name of this.#sizes.keys()) {
       if (keep.has(`sha256:${name}`)) continue;
       await rm(join(this.#root, name), { force: true, recursive: true });
       this.#sizes.delete(name);

@@ -83,7 +83,7 @@ export class HttpTransport {
     const dispatchers = [...this.#dispatchers.values()];
     this.#dispatchers.clear();
     const open = await Promise.allSettled(dispatchers);
-    await Promise.all(open.map((one) => (one.status === "fulfilled" ? one.value.destroy() : undefined)));
+    for (const one of open) if (one.status === "fulfilled") await one.value.destroy();
   }
 
   #dispatcherOf(url: URL, acceptAnyCertificate: boolean): Promise<Dispatcher> {
@@ -146,7 +146,7 @@ function codeOf(error: unknown): string {
 }
 
 function isLoopback(hostname: string): boolean {
-  return hostname === "localhost" || hostname === "[::1]" || /^127\./.test(hostname);
+  return hostname === "localhost" || hostname === "[::1]" || hostname.startsWith("127.");
 }
 
 function hasProxy(): boolean {

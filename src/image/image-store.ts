@@ -101,7 +101,11 @@ export class ImageStore {
       this.#records.delete(id);
       this.#index();
       const directory = await open(this.#root, "r");
-      await directory.sync().finally(() => directory.close());
+      try {
+        await directory.sync();
+      } finally {
+        await directory.close();
+      }
     });
   }
 

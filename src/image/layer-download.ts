@@ -38,10 +38,7 @@ export async function* downloadLayer(download: LayerDownload): AsyncGenerator<Ui
     try {
       const body = await source.openBlob(descriptor.digest, doneBytes, signal);
       for await (const chunk of bodyFrom(body, doneBytes, download)) {
-        doneBytes += chunk.length;
-        if (doneBytes > descriptor.sizeBytes)
-          throw wrongLength(descriptor, `more than ${descriptor.sizeBytes}`);
-        download.onBytes(doneBytes);
+        doneBytes = advance(doneBytes, chunk, download);
         yield chunk;
       }
       if (doneBytes === descriptor.sizeBytes) return;
@@ -54,6 +51,13 @@ export async function* downloadLayer(download: LayerDownload): AsyncGenerator<Ui
       await waitBeforeRetry(retryDelayMs * (fruitless + 1), signal);
     }
   }
+}
+
+function advance(doneBytes: number, chunk: Uint8Array, { descriptor, onBytes }: LayerDownload): number {
+  const next = doneBytes + chunk.length;
+  if (next > descriptor.sizeBytes) throw wrongLength(descriptor, `more than ${descriptor.sizeBytes}`);
+  onBytes(next);
+  return next;
 }
 
 /** The part of a body from `offset` on: a registry that ignores the range sends the beginning once more. */

@@ -11,6 +11,8 @@ import {
   isManifestType,
   isSchema1Type,
   layerCompressionOf,
+  ociIndex,
+  ociManifest,
 } from "./media-types.ts";
 
 export interface Descriptor {
@@ -67,22 +69,31 @@ type Json = Record<string, unknown>;
  */
 export function parseManifest(bytes: Uint8Array, contentType: string): Manifest | Index {
   const document = parseJson(bytes);
-  for (const key of Object.keys(document))
-    // Go's decoder ignores the case of keys, so "Layers" would be seen there and missed here.
-    if (!exactKeys.has(key) && exactKeys.has(key.toLowerCase()))
-      throw bad(`${printable(key)} is written in another case`);
   const type = agreedType(document, contentType);
   if (isSchema1Type(type) || document["schemaVersion"] === 1)
     throw bad("Docker schema 1 is not supported: push the image again with a current tool");
   if (document["schemaVersion"] !== 2)
     throw bad(`schemaVersion is ${printable(document["schemaVersion"])}, not 2`);
-  // A document with both is a manifest to one reader and an index to the next (CVE-2021-41190, GHSA-5j5w-g665-5m35).
-  const looksLikeManifest = "config" in document || "layers" in document || "fsLayers" in document;
-  const looksLikeIndex = "manifests" in document;
-  if (looksLikeManifest && looksLikeIndex) throw bad("both layers and manifests: it is ambiguous");
-  if (isManifestType(type) && !looksLikeIndex) return parseImageManifest(document);
-  if (isIndexType(type) && !looksLikeManifest) return parseIndex(document);
+  const shape = shapeOf(document);
+  if (isManifestType(type) && shape !== "index") return parseImageManifest(document);
+  if (isIndexType(type) && shape !== "manifest") return parseIndex(document);
   throw bad(`media type ${printable(type)} does not fit the content`);
+}
+
+/**
+ * What the keys make of a document. One that has the keys of both is a manifest to one reader and an index to the next
+ * (CVE-2021-41190, GHSA-5j5w-g665-5m35). Go's decoder ignores the case of keys, so "Layers" would be seen there and
+ * missed here.
+ */
+function shapeOf(document: Json): "manifest" | "index" | "neither" {
+  for (const key of Object.keys(document))
+    if (!exactKeys.has(key) && exactKeys.has(key.toLowerCase()))
+      throw bad(`${printable(key)} is written in another case`);
+  const isManifest = "config" in document || "layers" in document || "fsLayers" in document;
+  const isIndex = "manifests" in document;
+  if (isManifest && isIndex) throw bad("both layers and manifests: it is ambiguous");
+  if (isManifest) return "manifest";
+  return isIndex ? "index" : "neither";
 }
 
 /** The entry for the platform, or undefined. A better fitting variant wins, then the first in order. */
@@ -110,18 +121,16 @@ export function hostPlatform(arch: string = process.arch): Platform {
 
 /** The media type that the document and its transport agree on. */
 function agreedType(document: Json, contentType: string): string {
-  const inside = document["mediaType"];
-  if (inside !== undefined && typeof inside !== "string") throw bad(`mediaType is ${printable(inside)}`);
-  const outside = contentType.split(";", 1)[0]?.trim().toLowerCase() ?? "";
-  const isSpecific = outside.startsWith("application/vnd.");
-  if (inside !== undefined && inside !== "" && isSpecific && inside !== outside)
+  const inside = document["mediaType"] ?? "";
+  if (typeof inside !== "string") throw bad(`mediaType is ${printable(inside)}`);
+  const given = contentType.replace(/;.*$/s, "").trim().toLowerCase();
+  // A registry of plain files sends application/json or nothing, which says nothing.
+  const outside = given.startsWith("application/vnd.") ? given : "";
+  if (inside !== "" && outside !== "" && inside !== outside)
     throw bad(`the registry calls it ${printable(outside)}, it calls itself ${printable(inside)}`);
-  if (inside !== undefined && inside !== "") return inside;
-  if (isSpecific) return outside;
-  // mediaType is optional in OCI documents; a registry of plain files sends application/json or nothing.
-  return "manifests" in document
-    ? "application/vnd.oci.image.index.v1+json"
-    : "application/vnd.oci.image.manifest.v1+json";
+  if (inside !== "" || outside !== "") return inside || outside;
+  // mediaType is optional in OCI documents.
+  return "manifests" in document ? ociIndex : ociManifest;
 }
 
 function parseImageManifest(document: Json): Manifest {

@@ -1,7 +1,7 @@
 // Who serves an image, and with which credentials each of them is asked.
 import { findCredentials, loadAuthFile, type AuthFile } from "./auth-file.ts";
 import { belongsTo, credentialsOf, type AuthConfig, type Credentials } from "./credentials.ts";
-import { HttpTransport } from "./http-transport.ts";
+import type { HttpTransport } from "./http-transport.ts";
 import { ImageSource } from "./image-source.ts";
 import type { ImageReference } from "./reference.ts";
 import {

@@ -30,24 +30,34 @@ const nameLengthLimit = 255;
 export function parseReference(text: string): ImageReference {
   const at = text.indexOf("@");
   const digest = at === -1 ? undefined : text.slice(at + 1);
-  if (digest !== undefined && !isSha256Digest(digest))
-    throw bad(text, "the part after @ is not a sha256 digest");
   const { name, tag } = splitTag(at === -1 ? text : text.slice(0, at));
-  if (tag !== undefined && !tagPattern.test(tag)) throw bad(text, "the tag is not valid");
   const { domain, path } = splitDomain(name);
-  if (!domainPattern.test(domain)) throw bad(text, "the registry is not a host name");
-  if (!pathPattern.test(path))
-    throw bad(text, "the repository is not valid: lower case letters, digits, . _ - and /");
-  if (domain.length + 1 + path.length > nameLengthLimit)
-    throw bad(text, `longer than ${nameLengthLimit} characters`);
-  // Taken for an image id by every tool that prints it.
-  if (!name.includes("/") && /^[0-9a-f]{64}$/.test(name))
-    throw bad(text, "64 hexadecimal characters are an image id");
+  const why = faultOf({ name, domain, path, tag, digest });
+  if (why !== undefined) throw invalidArgument(`image reference ${printable(text)}: ${why}`);
   const reference: ImageReference = { domain, path };
   if (digest !== undefined) reference.digest = digest;
   if (tag !== undefined) reference.tag = tag;
   else if (digest === undefined) reference.tag = "latest";
   return reference;
+}
+
+interface ReferenceParts {
+  name: string;
+  domain: string;
+  path: string;
+  tag: string | undefined;
+  digest: string | undefined;
+}
+
+/** What is wrong with the parts of a reference; undefined when nothing is. */
+function faultOf({ name, domain, path, tag, digest }: ReferenceParts): string | undefined {
+  if (digest !== undefined && !isSha256Digest(digest)) return "the part after @ is not a sha256 digest";
+  if (tag !== undefined && !tagPattern.test(tag)) return "the tag is not valid";
+  if (!domainPattern.test(domain)) return "the registry is not a host name";
+  if (!pathPattern.test(path)) return "the repository is not valid: lower case letters, digits, . _ - and /";
+  if (domain.length + 1 + path.length > nameLengthLimit) return `longer than ${nameLengthLimit} characters`;
+  // Taken for an image id by every tool that prints it.
+  return /^[0-9a-f]{64}$/.test(name) ? "64 hexadecimal characters are an image id" : undefined;
 }
 
 /** Like parseReference, undefined where that throws: for text that may be an id instead. */
@@ -107,8 +117,4 @@ function explicitDomain(name: string): string | undefined {
   if (slash === -1) return undefined;
   const first = name.slice(0, slash);
   return /[.:A-Z]/.test(first) || first === "localhost" ? first : undefined;
-}
-
-function bad(text: string, why: string): Error {
-  return invalidArgument(`image reference ${printable(text)}: ${why}`);
 }

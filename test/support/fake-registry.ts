@@ -96,7 +96,8 @@ async function readRequest(request: http.IncomingMessage): Promise<SeenRequest> 
 function answer(contents: Map<string, Content>, request: SeenRequest, response: http.ServerResponse): void {
   if (request.path === "/v2/") return void response.end("{}");
   const content = contents.get(request.path);
-  if (content === undefined) return sendError(response, 404, "MANIFEST_UNKNOWN", `no ${request.path}`);
+  if (content === undefined)
+    return sendError(response, 404, { code: "MANIFEST_UNKNOWN", message: `no ${request.path}` });
   const start = Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? "")?.[1] ?? -1);
   const body = content.body.subarray(Math.max(start, 0));
   const range = { "content-range": `bytes ${start}-${content.body.length - 1}/${content.body.length}` };
@@ -112,12 +113,11 @@ function answer(contents: Map<string, Content>, request: SeenRequest, response: 
 export function sendError(
   response: http.ServerResponse,
   status: number,
-  code: string,
-  message: string,
+  error: { code: string; message: string },
   headers: http.OutgoingHttpHeaders = {},
 ): void {
   response.writeHead(status, { "content-type": "application/json", ...headers });
-  response.end(JSON.stringify({ errors: [{ code, message }] }));
+  response.end(JSON.stringify({ errors: [error] }));
 }
 
 /** True for the request of a blob, or of the one with this digest. */
@@ -129,7 +129,12 @@ export function isBlob(request: SeenRequest, digest = ""): boolean {
 export function demand(authorization: string, challenge: string): Behaviour {
   return ({ path, headers }, response) => {
     if (!path.startsWith("/v2/") || headers.authorization === authorization) return false;
-    sendError(response, 401, "UNAUTHORIZED", "authentication required", { "www-authenticate": challenge });
+    sendError(
+      response,
+      401,
+      { code: "UNAUTHORIZED", message: "authentication required" },
+      { "www-authenticate": challenge },
+    );
     return true;
   };
 }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
-import { describe, test } from "node:test";
+import { describe, test, type TestContext } from "node:test";
 import type { FakeRegistry } from "../../support/fake-registry.ts";
 import { buildImage, buildLayer, type Layer, type TestImage } from "../../support/test-image.ts";
 import { openTestImages, type TestImages } from "../../support/test-images.ts";
@@ -15,7 +15,7 @@ interface Pulled {
   reference: string;
 }
 
-async function pulled(t: import("node:test").TestContext, ...contents: string[]): Promise<Pulled> {
+async function pulled(t: TestContext, ...contents: string[]): Promise<Pulled> {
   const images = await openTestImages(t);
   const registry = await images.registry();
   const image = buildImage(await Promise.all(contents.map(layer)));

@@ -28,7 +28,7 @@ function sellTokens(registry: FakeRegistry, realm: FakeRegistry, token = "tok-1"
   realm.behave(({ path: asked, headers }, response) => {
     if (asked !== "/token") return false;
     if (headers.authorization === basic) response.end(JSON.stringify({ token, expires_in: 300 }));
-    else sendError(response, 401, "UNAUTHORIZED", "who are you");
+    else sendError(response, 401, { code: "UNAUTHORIZED", message: "who are you" });
     return true;
   });
 }
@@ -165,7 +165,7 @@ describe("pull() keeps credentials to itself:", () => {
     storage.behave((_request, response) => {
       if (!isAsking) return false;
       const challenge = { "www-authenticate": `Bearer realm="http://${storage.address}/token"` };
-      sendError(response, 401, "UNAUTHORIZED", "give me more", challenge);
+      sendError(response, 401, { code: "UNAUTHORIZED", message: "give me more" }, challenge);
       return true;
     });
     registry.behave((request, response) => {
@@ -265,7 +265,10 @@ describe("pull() keeps credentials to itself:", () => {
     const encoded = basic.slice(6);
     registry.behave(({ path: asked, headers }, response) => {
       if (!asked.startsWith("/v2/app") || headers.authorization === undefined) return false;
-      sendError(response, 403, "DENIED", `no entry for user:${password} (${headers.authorization})`);
+      sendError(response, 403, {
+        code: "DENIED",
+        message: `no entry for user:${password} (${headers.authorization})`,
+      });
       return true;
     });
     registry.behave(demand(basic, "Basic"));
