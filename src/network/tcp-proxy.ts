@@ -20,8 +20,12 @@ export interface PortProxy {
 /** Connections of one host port at a time; beyond it new ones are closed at once. */
 const maxConnections = 4096;
 const connectTimeoutMs = 10_000;
+/** Finds peers that vanished without a word. */
+const keepAliveMs = 60_000;
 /** How long the rest of a stream may stand still once its sender is gone. */
 const drainTimeoutMs = 60_000;
+/** How long a connection may stand still that one side has ended; conntrack gives such a one two minutes. */
+const halfClosedTimeoutMs = 300_000;
 
 /** Resolves when the port is open. Rejects with the errno of listen(2): EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT. */
 export async function openTcpProxy(listen: ListenAddress, target: ProxyTarget): Promise<PortProxy> {
@@ -64,8 +68,12 @@ function relay(client: Socket, target: ProxyTarget): void {
     client.pipe(pod);
     pod.pipe(client);
   });
-  client.on("error", () => {});
-  pod.on("error", () => {});
+  for (const side of [client, pod]) {
+    side.on("error", () => {});
+    side.setKeepAlive(true, keepAliveMs);
+  }
+  client.on("end", () => pod.setTimeout(halfClosedTimeoutMs, () => pod.destroy()));
+  pod.on("end", () => client.setTimeout(halfClosedTimeoutMs, () => client.destroy()));
   client.on("close", () => end(pod, client));
   pod.on("close", () => {
     clearTimeout(timer);

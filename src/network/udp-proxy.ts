@@ -32,7 +32,9 @@ export async function openUdpProxy(
   target: ProxyTarget,
   limits: UdpProxyLimits = defaultUdpLimits,
 ): Promise<PortProxy> {
-  const front = createSocket({ type: isIPv6(listen.host) ? "udp6" : "udp4", ipv6Only: listen.ipv6Only });
+  const front = isIPv6(listen.host)
+    ? createSocket({ type: "udp6", ipv6Only: listen.ipv6Only })
+    : createSocket("udp4");
   const flows = new UdpFlows(front, target, limits);
   front.on("message", (datagram, client) => flows.forward(datagram, client));
   await new Promise<void>((resolve, reject) => {
