@@ -17,8 +17,7 @@ export const required = <T>(shape: Shape<T>): Field<T> => ({ shape, required: tr
 export const optional = <T>(shape: Shape<T>): Field<T> => ({ shape, required: false });
 
 function describe(value: unknown): string {
-  if (typeof value === "bigint") return value.toString();
-  const text = JSON.stringify(value) ?? typeof value;
+  const text = (stringifyExactIntegers(value) as string | undefined) ?? typeof value;
   return text.length > 64 ? `${text.slice(0, 61)}...` : text;
 }
 

@@ -1,6 +1,6 @@
 // seccomp profile files: the field's JSON format with conditions (capabilities, architectures, kernel), and the plain
 // linux.seccomp object of the runtime-spec, which is the same without them.
-import { invalidArgument } from "../base/errors.ts";
+import { invalidArgument, wrapError } from "../base/errors.ts";
 import {
   int32,
   listOf,
@@ -123,11 +123,19 @@ const maxProfileBytes = 4 * 1024 * 1024;
  */
 export function parseSeccompProfile(text: string, file: string): SeccompProfile {
   if (text.length > maxProfileBytes) throw invalidArgument(`${file} is longer than ${maxProfileBytes} bytes`);
-  const parsed = profile(parseExactIntegers(text, file), `${file}:`);
+  const parsed = inFile(file, () => profile(parseExactIntegers(text, "the document"), ""));
   const { architectures = [], archMap = [] } = parsed;
   if (architectures.length > 0 && archMap.length > 0)
     throw invalidArgument(`${file} has both architectures and archMap`);
   return { ...parsed, syscalls: parsed.syscalls ?? [] };
+}
+
+function inFile<T>(file: string, parse: () => T): T {
+  try {
+    return parse();
+  } catch (error) {
+    throw wrapError(file, error);
+  }
 }
 
 const resolved = new WeakMap<SeccompProfile, Map<string, Seccomp>>();

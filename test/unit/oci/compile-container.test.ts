@@ -1,0 +1,531 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { compileContainer } from "../../../src/oci/compile-container.ts";
+import type { ContainerLaunch } from "../../../src/oci/container-launch.ts";
+import type { Linux } from "../../../src/oci/linux-spec.ts";
+import type { Mount, Process, Spec } from "../../../src/oci/spec.ts";
+import { isInOrder, launch, ops, process, spec, stepsOf } from "./launch-fixtures.ts";
+
+const compile = (changes: Partial<Spec>, linux: Partial<Linux> = {}, more: Partial<ContainerLaunch> = {}) =>
+  compileContainer(launch({ spec: spec(changes, linux), ...more }));
+const compileWith = (changes: Partial<Process>, more: Partial<ContainerLaunch> = {}) =>
+  compile({ process: process(changes) }, {}, more);
+const filter = { program: new Uint8Array(8), flags: 4, listener: false };
+const withSeccomp: Partial<Linux> = { seccomp: { defaultAction: "SCMP_ACT_ALLOW" } };
+
+test("`compileContainer()` makes new namespaces in the fork, already in the cgroup", () => {
+  const [fork] = stepsOf(compile({}), "fork");
+  assert.deepEqual(fork, {
+    op: "fork",
+    flags: 0x00020000 | 0x20000000 | 0x08000000 | 0x04000000 | 0x40000000,
+    cgroup: 22,
+  });
+});
+
+test("`compileContainer()` enters a pid namespace in the parent, before the fork", () => {
+  const namespaces: Linux["namespaces"] = [
+    { type: "mount" },
+    { type: "pid", path: "/proc/1/ns/pid" },
+    { type: "network", path: "/proc/1/ns/net" },
+  ];
+  const program = compile({}, { namespaces }, { join: [{ fd: 5, types: ["pid", "network"] }] });
+  assert.deepEqual(stepsOf(program, "joinNamespaces"), [
+    { op: "joinNamespaces", fd: 5, mask: 0x20000000 },
+    { op: "joinNamespaces", fd: 5, mask: 0x40000000 },
+  ]);
+  assert.ok(isInOrder(program, "joinNamespaces", "fork", "joinCgroup", "joinNamespaces", "setPropagation"));
+});
+
+test("`compileContainer()` makes the cgroup namespace when the process is in its cgroup", () => {
+  const program = compile({}, { namespaces: [{ type: "mount" }, { type: "cgroup" }] });
+  assert.ok(isInOrder(program, "fork", "joinCgroup", "unshare", "attachRootfs"));
+  assert.deepEqual(stepsOf(program, "unshare"), [{ op: "unshare", flags: 0x02000000 }]);
+});
+
+test("`compileContainer()` makes time namespaces in the parent and sets the offsets there", () => {
+  const program = compile(
+    {},
+    {
+      namespaces: [{ type: "mount" }, { type: "time" }],
+      timeOffsets: { monotonic: { secs: -5n, nanosecs: 7 }, boottime: { secs: 2n ** 40n } },
+    },
+  );
+  assert.ok(isInOrder(program, "unshare", "writeProc", "fork"));
+  const [write] = stepsOf(program, "writeProc");
+  assert.deepEqual(write, {
+    op: "writeProc",
+    path: "/proc/self/timens_offsets",
+    value: "monotonic -5 7\nboottime 1099511627776 0\n",
+  });
+});
+
+const mappings = { containerID: 0, hostID: 100000, size: 65536 };
+
+test("`compileContainer()` maps ids at the fork and binds devices in a new user namespace", () => {
+  const program = compile(
+    {},
+    {
+      namespaces: [{ type: "mount" }, { type: "user" }],
+      uidMappings: [mappings],
+      gidMappings: [mappings, { containerID: 70000, hostID: 5, size: 1 }],
+    },
+  );
+  const [fork] = program.steps;
+  assert.ok(fork?.op === "fork");
+  assert.deepEqual(fork.idMaps, { uidMap: "0 100000 65536\n", gidMap: "0 100000 65536\n70000 5 1\n" });
+  assert.deepEqual(stepsOf(program, "mknodInRoot"), []);
+  assert.ok(
+    program.steps.some(
+      (step) => step.op === "mountTree" && "hostPath" in step.source && step.source.hostPath === "/dev/null",
+    ),
+  );
+});
+
+test("`compileContainer()` makes everything after entering a user namespace that exists", () => {
+  const namespaces: Linux["namespaces"] = [
+    { type: "user", path: "/proc/1/ns/user" },
+    { type: "mount" },
+    { type: "pid" },
+    { type: "ipc", path: "/proc/1/ns/ipc" },
+  ];
+  const program = compile({}, { namespaces }, { join: [{ fd: 5, types: ["user", "ipc"] }] });
+  assert.ok(
+    isInOrder(program, "fork", "joinNamespaces", "unshare", "setGroups", "setIds", "fork", "newSession"),
+  );
+  const forks = program.steps.filter((step) => step.op === "fork");
+  assert.deepEqual(
+    forks.map(({ flags }) => flags),
+    [0, 0x20000000],
+  );
+});
+
+// The host's privileges and its /proc are still there: raising limits, sysctls and scores is possible, and nothing
+// that an image has prepared is in the way (CVE-2019-16884, CVE-2025-52881).
+test("CVE-2025-52881: `compileContainer()` writes to /proc before anything of the container is mounted", () => {
+  const program = compile(
+    {
+      process: process({
+        oomScoreAdj: 5,
+        rlimits: [{ type: "RLIMIT_NOFILE", soft: 10n, hard: 20n }],
+      }),
+    },
+    { sysctl: { "net.ipv4.ip_forward": "1" } },
+  );
+  const last = program.steps.findLastIndex(({ op }) => op === "writeProc" || op === "rlimit");
+  assert.ok(last < program.steps.findIndex(({ op }) => op === "setPropagation"));
+  assert.deepEqual(
+    stepsOf(program, "writeProc").map((step) => ("path" in step ? step.path : "")),
+    ["/proc/self/oom_score_adj", "/proc/sys/net/ipv4/ip_forward"],
+  );
+});
+
+test("`compileContainer()` goes on without limits that a nested runtime may not raise", () => {
+  const program = compileWith({ oomScoreAdj: -5, rlimits: [{ type: "RLIMIT_NOFILE", soft: 1n, hard: 2n }] });
+  assert.ok(
+    program.steps.filter(({ op }) => op === "rlimit" || op === "writeProc").every(({ optional }) => optional),
+  );
+});
+
+// CVE-2021-30465, CVE-2024-45310: every path in the container is resolved by the kernel below the rootfs.
+test("CVE-2021-30465: `compileContainer()` attaches the rootfs before it touches any path in it", () => {
+  const program = compile(
+    { mounts: [{ destination: "/data", type: "bind", source: "/srv", options: ["bind"] }] },
+    { maskedPaths: ["/proc/kcore"], readonlyPaths: ["/proc/sys"] },
+  );
+  const attach = ops(program).indexOf("attachRootfs");
+  const inRoot = [
+    "mountTree",
+    "mountFs",
+    "mknodInRoot",
+    "symlinkInRoot",
+    "mkdirInRoot",
+    "maskPath",
+    "readonlyPath",
+  ];
+  for (const [index, op] of ops(program).entries()) if (inRoot.includes(op)) assert.ok(index > attach, op);
+});
+
+test("`compileContainer()` hides paths after the mounts they lie in, read-only ones first", () => {
+  const program = compile(
+    { mounts: [{ destination: "/proc", type: "proc", source: "proc" }] },
+    { maskedPaths: ["/proc/kcore"], readonlyPaths: ["/proc/sys"] },
+  );
+  assert.ok(isInOrder(program, "mountFs", "readonlyPath", "maskPath", "pivotRoot"));
+});
+
+test("`compileContainer()` makes the working directory before the rootfs becomes read-only", () => {
+  const program = compile({ root: { path: "rootfs", readonly: true }, process: process({ cwd: "/srv" }) });
+  assert.ok(isInOrder(program, "mkdirInRoot", "setMountAttributes", "pivotRoot", "chdir"));
+  assert.deepEqual(stepsOf(program, "chdir"), [{ op: "chdir", path: "/srv", create: false }]);
+});
+
+// CVE-2024-21626: the directory is entered after pivotRoot, and C checks that it is inside.
+test("CVE-2024-21626: `compileContainer()` changes directory only inside the new root", () => {
+  const program = compileWith({ cwd: "/proc/self/fd/7" });
+  assert.ok(isInOrder(program, "pivotRoot", "chdir", "exec"));
+});
+
+test("`compileContainer()` gives up privileges in the order that works", () => {
+  const program = compileWith(
+    { user: { uid: 1, gid: 2, additionalGids: [2, 3] }, apparmorProfile: "p", selinuxLabel: "l" },
+    { parentDeathSignal: 9 },
+  );
+  assert.ok(
+    isInOrder(
+      program,
+      "pivotRoot",
+      "umask",
+      "apparmorExec",
+      "selinuxExec",
+      "setGroups",
+      "setIds",
+      "capabilities",
+      "parentDeathSignal",
+      "waitGate",
+      "exec",
+    ),
+  );
+});
+
+test("`compileContainer()` installs seccomp before privileges go where noNewPrivileges is not set", () => {
+  const program = compile({}, withSeccomp, { seccomp: filter });
+  assert.ok(isInOrder(program, "seccomp", "setGroups", "setIds", "capabilities", "waitGate", "exec"));
+  assert.deepEqual(ops(program).includes("noNewPrivs"), false);
+});
+
+test("`compileContainer()` installs seccomp last where noNewPrivileges is set", () => {
+  const program = compile({ process: process({ noNewPrivileges: true }) }, withSeccomp, { seccomp: filter });
+  assert.ok(isInOrder(program, "noNewPrivs", "capabilities", "waitGate", "seccomp", "exec"));
+  assert.deepEqual(ops(program).slice(-2), ["seccomp", "exec"]);
+});
+
+test("`compileContainer()` never starts a container whose seccomp profile was forgotten", () => {
+  assert.throws(() => compile({}, withSeccomp), { code: "internal" });
+  assert.throws(() => compile({}, {}, { seccomp: filter }), { code: "internal" });
+});
+
+// CVE-2022-29162
+test("CVE-2022-29162: `compileContainer()` gives no capability that the spec does not name", () => {
+  const [step] = stepsOf(compile({}), "capabilities");
+  const none = { bounding: 0n, effective: 0n, permitted: 0n, inheritable: 0n, ambient: 0n };
+  assert.deepEqual(step, { op: "capabilities", masks: none });
+});
+
+test("`compileContainer()` leaves capabilities out that the runtime lacks, and ambient ones that cannot be", () => {
+  const names = ["CAP_CHOWN", "CAP_SYS_RESOURCE"];
+  const capabilities = {
+    bounding: names,
+    permitted: names,
+    effective: names,
+    ambient: names,
+    inheritable: [],
+  };
+  const [step] = stepsOf(compileWith({ capabilities }, { boundingCapabilities: 1n }), "capabilities");
+  assert.deepEqual(step, {
+    op: "capabilities",
+    masks: { bounding: 1n, effective: 1n, permitted: 1n, inheritable: 0n, ambient: 0n },
+  });
+});
+
+test("`compileContainer()` mounts in the spec's order", () => {
+  const mounts: Mount[] = ["/b", "/a", "/b/c"].map((destination) => ({ destination, type: "tmpfs" }));
+  const targets = stepsOf(compile({ mounts }), "mountFs").map((step) =>
+    "target" in step ? step.target : "",
+  );
+  assert.deepEqual(targets, ["/b", "/a", "/b/c"]);
+});
+
+test("`compileContainer()` makes bind mounts with recursive attributes", () => {
+  const program = compile({
+    mounts: [
+      { destination: "/d", type: "bind", source: "/s", options: ["rbind", "rro", "rprivate", "nosuid"] },
+    ],
+  });
+  assert.deepEqual(stepsOf(program, "mountTree"), [
+    {
+      op: "mountTree",
+      source: { hostPath: "/s" },
+      recursive: true,
+      set: 1,
+      clear: 0,
+      recursiveAttributes: true,
+      propagation: (1 << 18) | (1 << 14),
+      target: "/d",
+      create: "auto",
+    },
+  ]);
+  assert.deepEqual(stepsOf(program, "setMountAttributes"), [
+    { op: "setMountAttributes", target: "/d", set: 2, clear: 0, propagation: 0, recursive: false },
+  ]);
+});
+
+test("`compileContainer()` closes a read-only tmpfs when what belongs into it was made", () => {
+  const program = compile({
+    mounts: [
+      { destination: "/dev", type: "tmpfs", source: "tmpfs", options: ["ro", "nosuid", "mode=755"] },
+      { destination: "/dev/pts", type: "devpts" },
+    ],
+  });
+  const close = ops(program).indexOf("setMountAttributes");
+  assert.ok(close > ops(program).lastIndexOf("mknodInRoot"));
+  const [dev] = stepsOf(program, "mountFs");
+  assert.deepEqual(dev, {
+    op: "mountFs",
+    type: "tmpfs",
+    options: [
+      ["source", "tmpfs"],
+      ["mode", "755"],
+    ],
+    attributes: 2,
+    target: "/dev",
+    create: "directory",
+  });
+});
+
+test("`compileContainer()` labels new filesystems, but not proc and sysfs", () => {
+  const mounts: Mount[] = [
+    { destination: "/proc", type: "proc" },
+    { destination: "/dev", type: "tmpfs" },
+  ];
+  const program = compile({ mounts }, { mountLabel: "l" });
+  assert.deepEqual(
+    stepsOf(program, "mountFs").map((step) => ("options" in step ? step.options : [])),
+    [[], [["context", "l"]]],
+  );
+});
+
+test("`compileContainer()` shows cgroup v2 by one mount", () => {
+  const mount: Mount = { destination: "/sys/fs/cgroup", type: "cgroup", options: ["ro", "nosuid"] };
+  const [step] = stepsOf(compile({ mounts: [mount] }), "mountFs");
+  assert.deepEqual(step, {
+    op: "mountFs",
+    type: "cgroup2",
+    options: [["source", "cgroup"]],
+    attributes: 3,
+    target: "/sys/fs/cgroup",
+    create: "directory",
+  });
+});
+
+test("`compileContainer()` shows of cgroup v1 only the container's own directories", () => {
+  const mount: Mount = { destination: "/sys/fs/cgroup", type: "cgroup", options: ["ro"] };
+  const hierarchies = [
+    { name: "memory", path: "/sys/fs/cgroup/memory/pods/c1", links: [] },
+    { name: "cpu,cpuacct", path: "/sys/fs/cgroup/cpu,cpuacct/pods/c1", links: ["cpu", "cpuacct"] },
+  ];
+  const program = compile({ mounts: [mount] }, {}, { cgroupView: { version: 1, hierarchies } });
+  const trees = program.steps.filter((step) => step.op === "mountTree");
+  assert.deepEqual(
+    trees.map(({ source, target, set }) => [source, target, set]),
+    [
+      [{ hostPath: "/sys/fs/cgroup/memory/pods/c1" }, "/sys/fs/cgroup/memory", 1],
+      [{ hostPath: "/sys/fs/cgroup/cpu,cpuacct/pods/c1" }, "/sys/fs/cgroup/cpu,cpuacct", 1],
+    ],
+  );
+  const links = program.steps.filter((step) => step.op === "symlinkInRoot" && step.path.startsWith("/sys"));
+  assert.deepEqual(
+    links.map((step) => ("path" in step ? step.path : "")),
+    ["/sys/fs/cgroup/cpu", "/sys/fs/cgroup/cpuacct"],
+  );
+});
+
+test("`compileContainer()` keeps the host's tree shared where a mount is to be, but for the one under the rootfs", () => {
+  const mounts: Mount[] = [{ destination: "/d", type: "bind", source: "/s", options: ["rbind", "rshared"] }];
+  const program = compile({ mounts }, {}, { rootfs: { mount: 10, target: "/run/c/r", parentMount: "/run" } });
+  assert.deepEqual(stepsOf(program, "setPropagation"), [
+    { op: "setPropagation", path: "/run", flags: 1 << 18 },
+  ]);
+  assert.throws(() => compile({ mounts }), { code: "internal" });
+});
+
+test("`compileContainer()` cuts everything else off the host", () => {
+  assert.deepEqual(stepsOf(compile({}), "setPropagation"), [
+    { op: "setPropagation", path: "/", flags: (1 << 19) | (1 << 14) },
+  ]);
+});
+
+test("`compileContainer()` makes no devices where /dev comes from elsewhere", () => {
+  const mounts: Mount[] = [{ destination: "/dev", type: "bind", source: "/dev", options: ["rbind"] }];
+  assert.ok(!ops(compile({ mounts })).some((op) => op === "mknodInRoot" || op === "symlinkInRoot"));
+});
+
+test("`compileContainer()` lets the spec's device take the place of a default one", () => {
+  const devices: Linux["devices"] = [
+    { type: "c", path: "/dev/null", major: 1, minor: 5 },
+    { type: "b", path: "/dev/sdz", major: 259, minor: 300, fileMode: 0o100640, uid: 1, gid: 2 },
+    { type: "p", path: "/dev/fifo" },
+  ];
+  const nodes = stepsOf(compile({}, { devices }), "mknodInRoot");
+  assert.deepEqual(
+    nodes.filter((step) => "path" in step && step.path === "/dev/null"),
+    [{ op: "mknodInRoot", path: "/dev/null", mode: 0o020666, device: 0x105n, uid: 0, gid: 0 }],
+  );
+  assert.deepEqual(nodes.slice(-2), [
+    { op: "mknodInRoot", path: "/dev/sdz", mode: 0o060640, device: 0x11032cn, uid: 1, gid: 2 },
+    { op: "mknodInRoot", path: "/dev/fifo", mode: 0o010666, device: 0n, uid: 0, gid: 0 },
+  ]);
+});
+
+test("`compileContainer()` opens a terminal after the container's devpts was mounted", () => {
+  const program = compile({
+    process: process({ terminal: true, consoleSize: { height: 24, width: 80 } }),
+    mounts: [{ destination: "/dev/pts", type: "devpts" }],
+  });
+  assert.ok(isInOrder(program, "mountFs", "openPty", "pivotRoot"));
+  assert.deepEqual(stepsOf(program, "openPty"), [
+    { op: "openPty", rows: 24, columns: 80, bindConsole: true },
+  ]);
+});
+
+test("`compileContainer()` uses a detached mount where it is given one", () => {
+  const mounts: Mount[] = [{ destination: "/img", type: "bind", source: "/x", options: ["rbind", "ro"] }];
+  const [step] = compile({ mounts }, {}, { detached: new Map([["/img", 33]]) }).steps.filter(
+    ({ op }) => op === "mountTree",
+  );
+  assert.ok(step?.op === "mountTree");
+  assert.deepEqual(step.source, { fd: 33 });
+});
+
+test("`compileContainer()` sets scheduling while the privilege for it is there", () => {
+  const program = compileWith({
+    scheduler: {
+      policy: "SCHED_DEADLINE",
+      flags: ["SCHED_FLAG_RESET_ON_FORK"],
+      runtime: 5n,
+      deadline: 9n,
+      period: 10n,
+    },
+    ioPriority: { class: "IOPRIO_CLASS_BE", priority: 3 },
+  });
+  assert.ok(isInOrder(program, "scheduler", "ioPriority", "setIds"));
+  assert.deepEqual(stepsOf(program, "ioPriority"), [{ op: "ioPriority", value: (2 << 13) | 3 }]);
+});
+
+const refused: [
+  what: string,
+  changes: Partial<Spec>,
+  linux: Partial<Linux>,
+  code: string,
+  message: RegExp,
+][] = [
+  [
+    "no process",
+    { process: undefined } as unknown as Partial<Spec>,
+    {},
+    "invalid-argument",
+    /^process is missing/,
+  ],
+  ["no arguments", { process: process({ args: [] }) }, {}, "invalid-argument", /^process\.args is empty/],
+  ["hooks", { hooks: { poststop: [{ path: "/x" }] } }, {}, "unimplemented", /^hooks\.poststop/],
+  ["intelRdt", {}, { intelRdt: {} }, "unimplemented", /^linux\.intelRdt/],
+  ["a shared mount namespace", {}, { namespaces: [{ type: "pid" }] }, "unimplemented", /^linux\.namespaces/],
+  [
+    "a hostname for the host",
+    { hostname: "x" },
+    { namespaces: [{ type: "mount" }] },
+    "invalid-argument",
+    /^hostname is set/,
+  ],
+  [
+    "user mappings that are empty",
+    {},
+    { namespaces: [{ type: "mount" }, { type: "user" }] },
+    "invalid-argument",
+    /^linux\.uidMappings is empty/,
+  ],
+  [
+    "an unknown rlimit",
+    { process: process({ rlimits: [{ type: "RLIMIT_X", soft: 0n, hard: 0n }] }) },
+    {},
+    "invalid-argument",
+    /^process\.rlimits\[0\]\.type/,
+  ],
+  [
+    "an rlimit given twice",
+    {
+      process: process({
+        rlimits: [
+          { type: "RLIMIT_CORE", soft: 0n, hard: 0n },
+          { type: "RLIMIT_CORE", soft: 0n, hard: 0n },
+        ],
+      }),
+    },
+    {},
+    "invalid-argument",
+    /RLIMIT_CORE twice/,
+  ],
+  [
+    "an unknown capability",
+    { process: process({ capabilities: { bounding: ["CAP_X"] } }) },
+    {},
+    "invalid-argument",
+    /^process\.capabilities\.bounding has "CAP_X"/,
+  ],
+  [
+    "filesystem options for a bind mount",
+    { mounts: [{ destination: "/d", source: "/s", options: ["bind", "size=1"] }] },
+    {},
+    "invalid-argument",
+    /^mounts\[0\]\.options has size/,
+  ],
+  [
+    "a bind mount without a source",
+    { mounts: [{ destination: "/d", options: ["bind"] }] },
+    {},
+    "invalid-argument",
+    /^mounts\[0\]\.source is missing/,
+  ],
+  [
+    "a mount without a type",
+    { mounts: [{ destination: "/d" }] },
+    {},
+    "invalid-argument",
+    /^mounts\[0\]\.type is missing/,
+  ],
+  [
+    "an idmapped mount",
+    { mounts: [{ destination: "/d", source: "/s", options: ["bind"], uidMappings: [mappings] }] },
+    {},
+    "unimplemented",
+    /^mounts\[0\]\.uidMappings/,
+  ],
+];
+for (const [what, changes, linux, code, message] of refused)
+  test(`\`compileContainer()\` refuses ${what}`, () => {
+    assert.throws(() => compile(changes, linux), { code, message });
+  });
+
+// CVE-2022-0532, CVE-2022-0811: a parameter that belongs to no namespace of the container is the host's.
+const sysctls: [name: string, value: string, types: ("network" | "ipc" | "uts")[], message: RegExp][] = [
+  ["kernel.core_pattern", "|/evil", ["network", "ipc", "uts"], /belongs to no namespace/],
+  ["net.ipv4.ip_forward", "1", ["ipc"], /no network namespace/],
+  ["kernel.shmmax", "1", ["network"], /no ipc namespace/],
+  ["kernel.hostname", "x", ["network"], /no uts namespace/],
+  ["net.ipv4.x/../../../kernel/core_pattern", "x", ["network"], /belongs to no namespace/],
+  ["net.ipv4.ip_forward=1+kernel.core_pattern", "x", ["network"], /belongs to no namespace/],
+  ["net.ipv4.ip_forward", "1\nkernel.core_pattern=x", ["network"], /newline/],
+];
+for (const [name, value, types, message] of sysctls)
+  test(`CVE-2022-0532: \`compileContainer()\` refuses sysctl ${JSON.stringify(name)} with only ${types}`, () => {
+    const namespaces = [{ type: "mount" as const }, ...types.map((type) => ({ type }))];
+    assert.throws(() => compile({}, { namespaces, sysctl: { [name]: value } }), {
+      code: "invalid-argument",
+      message,
+    });
+  });
+
+test("`compileContainer()` finds the file of a sysctl with dots in an interface name", () => {
+  const sysctl = { "net.ipv4.conf.eth0/100.forwarding": "1", "net/ipv4/conf/eth0.100/rp_filter": "0" };
+  assert.deepEqual(
+    stepsOf(compile({}, { sysctl }), "writeProc").map((step) => ("path" in step ? step.path : "")),
+    ["/proc/sys/net/ipv4/conf/eth0.100/forwarding", "/proc/sys/net/ipv4/conf/eth0.100/rp_filter"],
+  );
+});
+
+test("`compileContainer()` gives every step a reason", () => {
+  const program = compile({}, withSeccomp, { seccomp: filter, parentDeathSignal: 9 });
+  assert.deepEqual(
+    program.steps.filter(({ because }) => because === undefined),
+    [],
+  );
+});
