@@ -270,6 +270,8 @@ static void serve_clients(struct monitor *m, const struct pollfd *polls) {
   }
 }
 
+static bool outputs_closed(const struct monitor *m) { return m->output[0] < 0 && m->output[1] < 0; }
+
 static bool turn(struct monitor *m) {
   struct pollfd polls[POLL_COUNT];
   int64_t deadline = drop_stalled_clients(m);
@@ -287,12 +289,12 @@ static bool turn(struct monitor *m) {
   if (polls[POLL_LISTEN].revents != 0) accept_client(m);
   serve_clients(m, polls);
   if (m->has_exited) {
-    bool closed = m->output[0] < 0 && m->output[1] < 0;
     bool late = m->drain_until_ns <= clock_ns(CLOCK_MONOTONIC_ID);
-    return !(closed || (late && (drained || m->drain_budget == 0)));
+    return !(outputs_closed(m) || (late && (drained || m->drain_budget == 0)));
   }
   if (polls[POLL_CHILD].revents != 0 && m->pidfd == polls[POLL_CHILD].fd) child_exited(m);
-  return true;
+  // The pipes usually close just before: then nothing is left to wait for.
+  return !(m->has_exited && outputs_closed(m));
 }
 
 static _Noreturn void finish(struct monitor *m) {
