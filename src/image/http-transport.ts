@@ -8,6 +8,8 @@ export interface TransportOptions {
   connectTimeoutMs: number;
   /** Longest wait for headers, and between two pieces of a body; 0 waits for ever. */
   stallTimeoutMs: number;
+  /** Directories of certs.d form, see loadCertificates. */
+  certificateRoots: readonly string[];
 }
 
 export type HttpBody = Dispatcher.ResponseData["body"];
@@ -34,11 +36,13 @@ export interface HttpAnswer {
 export class HttpTransport {
   readonly stallTimeoutMs: number;
   readonly #connectTimeoutMs: number;
+  readonly #certificateRoots: readonly string[];
   readonly #dispatchers = new Map<string, Promise<Dispatcher>>();
 
   constructor(options: TransportOptions) {
     this.stallTimeoutMs = options.stallTimeoutMs;
     this.#connectTimeoutMs = options.connectTimeoutMs;
+    this.#certificateRoots = options.certificateRoots;
   }
 
   /** Throws RegistryUnavailable when there is no connection or no answer, cancelled when the signal fired. */
@@ -99,7 +103,8 @@ export class HttpTransport {
   async #open(url: URL, acceptAnyCertificate: boolean): Promise<Dispatcher> {
     // 18 MiB of resident memory that a daemon which never pulls need not have.
     const { Agent, EnvHttpProxyAgent } = await import("undici");
-    const secureContext = url.protocol === "https:" ? await tlsContextFor(url.host) : undefined;
+    const secureContext =
+      url.protocol === "https:" ? await tlsContextFor(url.host, this.#certificateRoots) : undefined;
     const tls = {
       ...(secureContext === undefined ? {} : { secureContext }),
       rejectUnauthorized: !acceptAnyCertificate,

@@ -22,6 +22,7 @@ import { PullFlights } from "./pull-flights.ts";
 import { pullImage, type PullParts } from "./pull-image.ts";
 import type { PullListener } from "./pull-progress.ts";
 import { formatReference, repositoryOf, tryParseReference, type ImageReference } from "./reference.ts";
+import { certificateRoots } from "./registry-certificates.ts";
 import { candidateReferences, loadRegistriesConf, type RegistriesConf } from "./registries-conf.ts";
 import { ImageHolds, removeImage } from "./remove-image.ts";
 import { loadSignaturePolicy } from "./signature-policy.ts";
@@ -44,6 +45,8 @@ export interface ImageServiceOptions {
   parallelLayers: number;
   /** 0 waits for ever. */
   stallTimeoutMs: number;
+  /** Directories with certificates per registry, certs.d(5); not given: the usual ones in /etc. */
+  certificateRoots?: readonly string[];
   /** References that kubelet's garbage collection must leave; a trailing `*` matches any rest. */
   pinned: readonly string[];
   /** Sum over all writable layers, cheap; absent: counted as nothing. */
@@ -114,17 +117,9 @@ export class ImageService {
     const { parallelLayers: parallel, stallTimeoutMs } = options;
     const fetcher = new LayerFetcher({ layers, leases, parallel, stallTimeoutMs });
     const authFiles = [options.authFile, join(homedir(), ".docker/config.json")];
-    const shared = {
-      layers,
-      blobs,
-      images,
-      leases,
-      fetcher,
-      log,
-      authFiles,
-      connectTimeoutMs,
-      stallTimeoutMs,
-    };
+    const certificates = options.certificateRoots ?? certificateRoots;
+    const network = { authFiles, connectTimeoutMs, stallTimeoutMs, certificateRoots: certificates };
+    const shared = { layers, blobs, images, leases, fetcher, log, ...network };
     return new ImageService({
       options,
       pull: { ...shared, tokens: new TokenCache(), platform: hostPlatform() },

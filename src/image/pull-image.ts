@@ -42,6 +42,7 @@ export interface PullParts {
   authFiles: readonly string[];
   connectTimeoutMs: number;
   stallTimeoutMs: number;
+  certificateRoots: readonly string[];
 }
 
 export interface Pull {
@@ -61,8 +62,8 @@ export interface Pull {
  */
 export async function pullImage(parts: PullParts, pull: Pull): Promise<string> {
   const candidates = candidateReferences(pull.conf, pull.text);
-  const { connectTimeoutMs, stallTimeoutMs } = parts;
-  const transport = new HttpTransport({ connectTimeoutMs, stallTimeoutMs });
+  const { connectTimeoutMs, stallTimeoutMs, certificateRoots } = parts;
+  const transport = new HttpTransport({ connectTimeoutMs, stallTimeoutMs, certificateRoots });
   const failures: CricketError[] = [];
   try {
     for (const reference of candidates) {

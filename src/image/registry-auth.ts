@@ -123,8 +123,8 @@ export class RegistryAuth {
     if (realm === undefined || realm.username !== "" || realm.password !== "")
       throw this.denied(`${this.#options.host} names no usable token realm`);
     if (realm.protocol === "https:") return realm;
-    const isOwn = base.protocol === "http:" && realm.hostname === base.hostname;
-    if (realm.protocol === "http:" && (isOwn || this.#options.isInsecure(realm.host))) return realm;
+    const isKnown = realm.hostname === base.hostname || this.#options.isInsecure(realm.host);
+    if (realm.protocol === "http:" && base.protocol === "http:" && isKnown) return realm;
     throw this.denied(
       `the token realm ${realm.protocol}//${realm.host} is not https and not configured as insecure`,
     );

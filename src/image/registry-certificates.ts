@@ -17,7 +17,7 @@ export const certificateRoots = ["/etc/containers/certs.d", "/etc/docker/certs.d
 /** What the directories hold for `host` (with port): `*.crt` authorities, `*.cert` and `*.key` of a client. */
 export async function loadCertificates(
   host: string,
-  roots: readonly string[] = certificateRoots,
+  roots: readonly string[],
 ): Promise<RegistryCertificates> {
   for (const root of roots) {
     const names = await list(join(root, host));
@@ -43,8 +43,8 @@ const systemBundles = [
 ];
 
 /** The TLS context for connections to `host`. Made once per host: parsing the bundle takes tens of milliseconds. */
-export async function tlsContextFor(host: string): Promise<SecureContext> {
-  const [own, system] = await Promise.all([loadCertificates(host), readSystemBundle()]);
+export async function tlsContextFor(host: string, roots: readonly string[]): Promise<SecureContext> {
+  const [own, system] = await Promise.all([loadCertificates(host, roots), readSystemBundle()]);
   return createSecureContext({
     ...own,
     ca: [...(system === undefined ? rootCertificates : [system]), ...own.ca],

@@ -2,8 +2,10 @@
 // It records every request, so that a test can say what was sent to whom.
 
 import http from "node:http";
+import https from "node:https";
 import type { AddressInfo } from "node:net";
 import type { TestImage } from "./test-image.ts";
+import { testCertificate, testKey } from "./tls-certificate.ts";
 
 export interface SeenRequest {
   method: string;
@@ -36,18 +38,21 @@ interface Content {
   headers: Record<string, string>;
 }
 
-export async function startFakeRegistry(): Promise<FakeRegistry> {
+/** Speaks http, or with `tls` https with `testCertificate`. */
+export async function startFakeRegistry({ tls = false } = {}): Promise<FakeRegistry> {
   const contents = new Map<string, Content>();
   const behaviours: Behaviour[] = [];
   const seen: SeenRequest[] = [];
-  const server = http.createServer((request, response) => {
+  const handle: http.RequestListener = (request, response) => {
     // A client that gives up while it is answered is what many of these tests are about.
     response.on("error", () => {});
     void readRequest(request).then((asked) => {
       seen.push(asked);
       if (!behaviours.some((behaviour) => behaviour(asked, response))) answer(contents, asked, response);
     });
-  });
+  };
+  const certificate = { key: testKey, cert: testCertificate };
+  const server = tls ? https.createServer(certificate, handle) : http.createServer(handle);
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject).listen(0, "127.0.0.1", resolve);
   });

@@ -18,6 +18,8 @@ export interface TestImages {
   log: string[];
   /** A registry that registries.conf calls insecure; closed at the end of the test. */
   registry(): Promise<FakeRegistry>;
+  /** One that speaks https, of which registries.conf says nothing. */
+  secureRegistry(): Promise<FakeRegistry>;
   /** Adds a file to registries.conf.d. */
   configure(text: string): void;
   /** A new service on the same directories and layers, as after a restart. */
@@ -55,6 +57,7 @@ export async function openTestImages(
     registriesConf: at("registries.conf"),
     policy: at("policy.json"),
     authFile: at("auth.json"),
+    certificateRoots: [at("certs.d")],
     parallelLayers: 3,
     stallTimeoutMs: 10_000,
     pinned: [],
@@ -74,6 +77,11 @@ export async function openTestImages(
       const registry = await startFakeRegistry();
       t.after(() => registry.close());
       configure(`[[registry]]\nlocation = "${registry.address}"\ninsecure = true\n`);
+      return registry;
+    },
+    async secureRegistry() {
+      const registry = await startFakeRegistry({ tls: true });
+      t.after(() => registry.close());
       return registry;
     },
     reopen: (changed = {}) => ImageService.open({ ...all, ...changed }),
