@@ -35,15 +35,15 @@ const ERRNO_ENOSYS = 0x00050000 | 38;
 interface Instruction {
   code: number;
   /** Instructions to skip when the test holds, and when it does not. */
-  then: number;
-  else: number;
+  onTrue: number;
+  onFalse: number;
   value: number;
 }
 
-const instruction = (code: number, value: number, then = 0, otherwise = 0): Instruction => ({
+const instruction = (code: number, value: number, onTrue = 0, onFalse = 0): Instruction => ({
   code,
-  then,
-  else: otherwise,
+  onTrue,
+  onFalse,
   value,
 });
 
@@ -92,11 +92,11 @@ function abiGuard(isX32: boolean, token: number, decisions: number): Instruction
 
 function encode(instructions: readonly Instruction[]): Buffer {
   const bytes = Buffer.alloc(instructions.length * 8);
-  for (const [index, { code, then, else: otherwise, value }] of instructions.entries()) {
+  for (const [index, { code, onTrue, onFalse, value }] of instructions.entries()) {
     bytes.writeUInt16LE(code, index * 8);
     // writeUInt8 throws beyond 255, the longest conditional jump there is.
-    bytes.writeUInt8(then, index * 8 + 2);
-    bytes.writeUInt8(otherwise, index * 8 + 3);
+    bytes.writeUInt8(onTrue, index * 8 + 2);
+    bytes.writeUInt8(onFalse, index * 8 + 3);
     bytes.writeUInt32LE(value >>> 0, index * 8 + 4);
   }
   return bytes;

@@ -13,7 +13,7 @@ const commands: [command: string[], args: string[], expected: string[]][] = [
   [["/c"], ["x"], ["/c", "x"]],
 ];
 for (const [command, args, expected] of commands)
-  test(`\`buildArgs()\` makes ${expected.join(" ")} of command [${command}] and args [${args}]`, () => {
+  test(`\`buildArgs()\` makes ${expected.join(" ")} of command [${command.join()}] and args [${args.join()}]`, () => {
     assert.deepEqual(buildArgs(containerConfig({ command, args }), image), expected);
   });
 

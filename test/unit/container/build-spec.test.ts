@@ -76,7 +76,7 @@ test("`buildContainerSpec()` refuses a privileged container in a sandbox that is
 // CRI LinuxContainerSecurityContext.privileged, items 1 to 8.
 test("`buildContainerSpec()` spells out what privileged means", () => {
   const device = { type: "b", path: "/dev/sda", major: 8, minor: 0, permissions: "rwm" } as const;
-  const { linux, process } = build(
+  const { linux = {}, process } = build(
     {
       privileged: true,
       seccomp: { type: "runtime-default" },
@@ -87,13 +87,13 @@ test("`buildContainerSpec()` spells out what privileged means", () => {
     { ...inPrivilegedPod(), devices: [device] },
   );
   assert.ok(process?.capabilities?.permitted?.includes("CAP_SYS_ADMIN"));
-  assert.deepEqual(linux?.maskedPaths, []);
-  assert.deepEqual(linux?.readonlyPaths, []);
+  assert.deepEqual(linux.maskedPaths, []);
+  assert.deepEqual(linux.readonlyPaths, []);
   assert.equal(process?.apparmorProfile, undefined);
-  assert.equal(linux?.seccomp, undefined);
-  assert.deepEqual(linux?.resources?.devices, [{ allow: true, access: "rwm" }]);
-  assert.deepEqual(linux?.devices, [{ type: "b", path: "/dev/sda", major: 8, minor: 0 }]);
-  assert.ok(!linux?.namespaces?.some(({ type }) => type === "cgroup"));
+  assert.equal(linux.seccomp, undefined);
+  assert.deepEqual(linux.resources?.devices, [{ allow: true, access: "rwm" }]);
+  assert.deepEqual(linux.devices, [{ type: "b", path: "/dev/sda", major: 8, minor: 0 }]);
+  assert.ok(!linux.namespaces?.some(({ type }) => type === "cgroup"));
 });
 
 test("`buildContainerSpec()` takes the CRI's masked and read-only paths as they are", () => {

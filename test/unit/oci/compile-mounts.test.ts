@@ -1,0 +1,158 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { compileContainer } from "../../../src/oci/compile-container.ts";
+import type { ContainerLaunch } from "../../../src/oci/container-launch.ts";
+import type { Linux } from "../../../src/oci/linux-spec.ts";
+import type { Mount, Spec } from "../../../src/oci/spec.ts";
+import { launch, ops, spec, stepsOf } from "./launch-fixtures.ts";
+
+const compile = (changes: Partial<Spec>, linux: Partial<Linux> = {}, more: Partial<ContainerLaunch> = {}) =>
+  compileContainer(launch({ spec: spec(changes, linux), ...more }));
+
+test("`compileContainer()` mounts in the spec's order", () => {
+  const mounts: Mount[] = ["/b", "/a", "/b/c"].map((destination) => ({ destination, type: "tmpfs" }));
+  const targets = stepsOf(compile({ mounts }), "mountFs").map((step) =>
+    "target" in step ? step.target : "",
+  );
+  assert.deepEqual(targets, ["/b", "/a", "/b/c"]);
+});
+
+test("`compileContainer()` makes bind mounts with recursive attributes", () => {
+  const program = compile({
+    mounts: [
+      { destination: "/d", type: "bind", source: "/s", options: ["rbind", "rro", "rprivate", "nosuid"] },
+    ],
+  });
+  assert.deepEqual(stepsOf(program, "mountTree"), [
+    {
+      op: "mountTree",
+      source: { hostPath: "/s" },
+      recursive: true,
+      set: 1,
+      clear: 0,
+      recursiveAttributes: true,
+      propagation: (1 << 18) | (1 << 14),
+      target: "/d",
+      create: "auto",
+    },
+  ]);
+  assert.deepEqual(stepsOf(program, "setMountAttributes"), [
+    { op: "setMountAttributes", target: "/d", set: 2, clear: 0, propagation: 0, recursive: false },
+  ]);
+});
+
+test("`compileContainer()` closes a read-only tmpfs when what belongs into it was made", () => {
+  const program = compile({
+    mounts: [
+      { destination: "/dev", type: "tmpfs", source: "tmpfs", options: ["ro", "nosuid", "mode=755"] },
+      { destination: "/dev/pts", type: "devpts" },
+    ],
+  });
+  const close = ops(program).indexOf("setMountAttributes");
+  assert.ok(close > ops(program).lastIndexOf("mknodInRoot"));
+  const [dev] = stepsOf(program, "mountFs");
+  assert.deepEqual(dev, {
+    op: "mountFs",
+    type: "tmpfs",
+    options: [
+      ["source", "tmpfs"],
+      ["mode", "755"],
+    ],
+    attributes: 2,
+    target: "/dev",
+    create: "directory",
+  });
+});
+
+test("`compileContainer()` labels new filesystems, but not proc and sysfs", () => {
+  const mounts: Mount[] = [
+    { destination: "/proc", type: "proc" },
+    { destination: "/dev", type: "tmpfs" },
+  ];
+  const program = compile({ mounts }, { mountLabel: "l" });
+  assert.deepEqual(
+    stepsOf(program, "mountFs").map((step) => ("options" in step ? step.options : [])),
+    [[], [["context", "l"]]],
+  );
+});
+
+test("`compileContainer()` shows cgroup v2 by one mount", () => {
+  const mount: Mount = { destination: "/sys/fs/cgroup", type: "cgroup", options: ["ro", "nosuid"] };
+  const [step] = stepsOf(compile({ mounts: [mount] }), "mountFs");
+  assert.deepEqual(step, {
+    op: "mountFs",
+    type: "cgroup2",
+    options: [["source", "cgroup"]],
+    attributes: 3,
+    target: "/sys/fs/cgroup",
+    create: "directory",
+  });
+});
+
+test("`compileContainer()` shows of cgroup v1 only the container's own directories", () => {
+  const mount: Mount = { destination: "/sys/fs/cgroup", type: "cgroup", options: ["ro"] };
+  const hierarchies = [
+    { name: "memory", path: "/sys/fs/cgroup/memory/pods/c1", links: [] },
+    { name: "cpu,cpuacct", path: "/sys/fs/cgroup/cpu,cpuacct/pods/c1", links: ["cpu", "cpuacct"] },
+  ];
+  const program = compile({ mounts: [mount] }, {}, { cgroupView: { version: 1, hierarchies } });
+  const trees = program.steps.filter((step) => step.op === "mountTree");
+  assert.deepEqual(
+    trees.map(({ source, target, set }) => [source, target, set]),
+    [
+      [{ hostPath: "/sys/fs/cgroup/memory/pods/c1" }, "/sys/fs/cgroup/memory", 1],
+      [{ hostPath: "/sys/fs/cgroup/cpu,cpuacct/pods/c1" }, "/sys/fs/cgroup/cpu,cpuacct", 1],
+    ],
+  );
+  const links = program.steps.filter((step) => step.op === "symlinkInRoot" && step.path.startsWith("/sys"));
+  assert.deepEqual(
+    links.map((step) => ("path" in step ? step.path : "")),
+    ["/sys/fs/cgroup/cpu", "/sys/fs/cgroup/cpuacct"],
+  );
+});
+
+test("`compileContainer()` keeps the host's tree shared where a mount is to be, but for the one under the rootfs", () => {
+  const mounts: Mount[] = [{ destination: "/d", type: "bind", source: "/s", options: ["rbind", "rshared"] }];
+  const program = compile({ mounts }, {}, { rootfs: { mount: 10, target: "/run/c/r", parentMount: "/run" } });
+  assert.deepEqual(stepsOf(program, "setPropagation"), [
+    { op: "setPropagation", path: "/run", flags: 1 << 18 },
+  ]);
+  assert.throws(() => compile({ mounts }), { code: "internal" });
+});
+
+test("`compileContainer()` cuts everything else off the host", () => {
+  assert.deepEqual(stepsOf(compile({}), "setPropagation"), [
+    { op: "setPropagation", path: "/", flags: (1 << 19) | (1 << 14) },
+  ]);
+});
+
+test("`compileContainer()` makes no devices where /dev comes from elsewhere", () => {
+  const mounts: Mount[] = [{ destination: "/dev", type: "bind", source: "/dev", options: ["rbind"] }];
+  assert.ok(!ops(compile({ mounts })).some((op) => op === "mknodInRoot" || op === "symlinkInRoot"));
+});
+
+test("`compileContainer()` lets the spec's device take the place of a default one", () => {
+  const devices: Linux["devices"] = [
+    { type: "c", path: "/dev/null", major: 1, minor: 5 },
+    { type: "b", path: "/dev/sdz", major: 259, minor: 300, fileMode: 0o100640, uid: 1, gid: 2 },
+    { type: "p", path: "/dev/fifo" },
+  ];
+  const nodes = stepsOf(compile({}, { devices }), "mknodInRoot");
+  assert.deepEqual(
+    nodes.filter((step) => "path" in step && step.path === "/dev/null"),
+    [{ op: "mknodInRoot", path: "/dev/null", mode: 0o020666, device: 0x105n, uid: 0, gid: 0 }],
+  );
+  assert.deepEqual(nodes.slice(-2), [
+    { op: "mknodInRoot", path: "/dev/sdz", mode: 0o060640, device: 0x11032cn, uid: 1, gid: 2 },
+    { op: "mknodInRoot", path: "/dev/fifo", mode: 0o010666, device: 0n, uid: 0, gid: 0 },
+  ]);
+});
+
+test("`compileContainer()` uses a detached mount where it is given one", () => {
+  const mounts: Mount[] = [{ destination: "/img", type: "bind", source: "/x", options: ["rbind", "ro"] }];
+  const [step] = compile({ mounts }, {}, { detached: new Map([["/img", 33]]) }).steps.filter(
+    ({ op }) => op === "mountTree",
+  );
+  assert.ok(step?.op === "mountTree");
+  assert.deepEqual(step.source, { fd: 33 });
+});
