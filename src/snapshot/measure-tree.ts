@@ -27,31 +27,44 @@ type RelativePath = Buffer;
 export function* measureTree(root: string, usage: DiskUsage): Generator<void> {
   const rootFd = tryOpen(AT_FDCWD, root, 0);
   if (rootFd === undefined) return;
-  const seen = new Set<bigint>();
-  // Paths and not descriptors: a tree may be deeper than a process may have files open.
-  const pending: RelativePath[] = [Buffer.from(".\0")];
-  const buffer = Buffer.allocUnsafe(32 * 1024);
-  const resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV;
+  const tree: Tree = { rootFd, usage, seen: new Set(), pending: [Buffer.from(".\0")] };
   try {
-    addEntry(rootFd, Buffer.from(".\0"), usage, seen);
+    addEntry(rootFd, Buffer.from(".\0"), tree);
     yield;
-    for (let path = pending.pop(); path !== undefined; path = pending.pop()) {
-      const fd = tryOpen(rootFd, path, resolve);
-      if (fd === undefined) continue;
-      try {
-        for (let entries = readDirents(fd, buffer); entries.length > 0; entries = readDirents(fd, buffer)) {
-          for (const entry of entries) {
-            if (addEntry(fd, entry.name, usage, seen)) pending.push(joinPath(path, entry));
-            yield;
-          }
-        }
-      } finally {
-        close(fd);
-      }
-    }
+    for (let path = tree.pending.pop(); path !== undefined; path = tree.pending.pop())
+      yield* measureDirectory(path, tree);
   } finally {
     close(rootFd);
   }
+}
+
+interface Tree {
+  rootFd: number;
+  usage: DiskUsage;
+  /** Inodes with several names that have been counted. */
+  seen: Set<bigint>;
+  /** Paths and not descriptors: a tree may be deeper than a process may have files open. */
+  pending: RelativePath[];
+}
+
+function* measureDirectory(path: RelativePath, tree: Tree): Generator<void> {
+  const resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV;
+  const fd = tryOpen(tree.rootFd, path, resolve);
+  if (fd === undefined) return;
+  try {
+    for (const entry of direntsOf(fd)) {
+      if (addEntry(fd, entry.name, tree)) tree.pending.push(joinPath(path, entry));
+      yield;
+    }
+  } finally {
+    close(fd);
+  }
+}
+
+function* direntsOf(fd: number): Generator<Dirent> {
+  const buffer = Buffer.allocUnsafe(16 * 1024);
+  for (let entries = readDirents(fd, buffer); entries.length > 0; entries = readDirents(fd, buffer))
+    yield* entries;
 }
 
 function joinPath(path: RelativePath, { name }: Dirent): RelativePath {
@@ -59,7 +72,7 @@ function joinPath(path: RelativePath, { name }: Dirent): RelativePath {
 }
 
 /** Returns true for a directory. */
-function addEntry(dirfd: number, name: PathName, usage: DiskUsage, seen: Set<bigint>): boolean {
+function addEntry(dirfd: number, name: PathName, { usage, seen }: Tree): boolean {
   const status = statNoFollow(dirfd, name);
   if (status === undefined) return false;
   const isDirectory = (status.mode & S_IFMT) === S_IFDIR;

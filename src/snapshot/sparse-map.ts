@@ -69,25 +69,26 @@ export type PaxSparse = { name?: string; sizeBytes: number } & (
 
 /** Undefined when the records describe no sparse file. */
 export function parsePaxSparse(records: readonly PaxRecord[]): PaxSparse | undefined {
-  const values = new Map<string, string>();
-  const repeated: number[] = [];
-  for (const [key, value] of records) {
-    if (!key.startsWith("GNU.sparse.")) continue;
-    const text = value.toString("latin1");
-    values.set(key, text);
-    if (key === "GNU.sparse.offset" || key === "GNU.sparse.numbytes") repeated.push(parseDecimal(text, key));
-  }
-  if (values.size === 0) return undefined;
+  const sparse = records.filter(([key]) => key.startsWith("GNU.sparse."));
+  if (sparse.length === 0) return undefined;
+  const values = new Map(sparse.map(([key, value]) => [key, value.toString("latin1")]));
   const size = values.get("GNU.sparse.realsize") ?? values.get("GNU.sparse.size");
   if (size === undefined) throw badArchive("sparse file without its real size");
   const name = values.get("GNU.sparse.name");
   const common = { sizeBytes: parseDecimal(size, "GNU.sparse.size"), ...(name !== undefined && { name }) };
-  const version = `${values.get("GNU.sparse.major") ?? "0"}.${values.get("GNU.sparse.minor") ?? "0"}`;
-  if (version === "1.0") return { ...common, format: "1.0" };
-  if (!version.startsWith("0.")) throw badArchive(`sparse format ${version} is not known`);
+  const major = values.get("GNU.sparse.major") ?? "0";
+  if (major === "0") return { ...common, format: "0.x", segments: pairUp(numbersOf(sparse, values)) };
+  if (major === "1" && values.get("GNU.sparse.minor") === "0") return { ...common, format: "1.0" };
+  throw badArchive(`sparse format ${major} is not known`);
+}
+
+/** Offsets and lengths: one list in format 0.1, a pair of records for each segment in 0.0. */
+function numbersOf(sparse: readonly PaxRecord[], values: ReadonlyMap<string, string>): number[] {
   const map = values.get("GNU.sparse.map");
-  const numbers = map === undefined ? repeated : parseNumberList(map.split(","));
-  return { ...common, format: "0.x", segments: pairUp(numbers) };
+  if (map !== undefined) return parseNumberList(map.split(","));
+  return sparse
+    .filter(([key]) => key === "GNU.sparse.offset" || key === "GNU.sparse.numbytes")
+    .map(([key, value]) => parseDecimal(value.toString("latin1"), key));
 }
 
 /** Collects the map of format 1.0: decimal lines (count, then offset and length of each), padded to whole blocks. */

@@ -11,8 +11,10 @@ import {
 } from "./unpack-messages.ts";
 import type { UnpackRequest, UnpackResult } from "./unpack-stream.ts";
 
-const idleMs = 2000;
-const maxWorkers = Math.min(Math.max(availableParallelism(), 2), 4);
+const idleMs = 1500;
+
+// One worker keeps two processors busy: it digests and writes while threads of the pool decompress for it.
+const maxWorkers = Math.min(Math.max(Math.floor(availableParallelism() / 2), 1), 4);
 
 // A hostile archive must not take the daemon's memory: the worker dies at this limit, and only its layers fail.
 const maxHeapMiB = 512;
