@@ -2,6 +2,7 @@
 import type { KeyedLock } from "../base/keyed-lock.ts";
 import { failpoint } from "../base/failpoint.ts";
 import { failedPrecondition, messageOf, wrapError } from "../base/errors.ts";
+import type { Monitor } from "../linux/monitor.ts";
 import type { SandboxStore } from "../sandbox/sandbox-store.ts";
 import { nowNs } from "./container-record.ts";
 import type { Container, ContainerStore } from "./container-store.ts";
@@ -30,6 +31,13 @@ async function startLocked(container: Container, parts: StartParts): Promise<voi
     );
   if (parts.sandboxes.find(record.sandboxId)?.isReady !== true)
     throw failedPrecondition(`sandbox ${record.sandboxId} of container ${record.id} is not ready`);
+  // A call that opened the gate but could not record it (a full disk) is finished by its retry.
+  if (!monitor.started) await openGate(container, monitor, parts);
+  failpoint("start-container/gate-opened");
+  parts.store.update(container, { startedAtNs: nowNs() });
+}
+
+async function openGate(container: Container, monitor: Monitor, parts: StartParts): Promise<void> {
   try {
     await monitor.start();
   } catch (error) {
@@ -39,8 +47,6 @@ async function startLocked(container: Container, parts: StartParts): Promise<voi
       { exitCode: 128, reason: "StartError", message, finishedAtNs: nowNs() },
       parts.store,
     );
-    throw wrapError(`start container ${record.id}`, error);
+    throw wrapError(`start container ${container.id}`, error);
   }
-  failpoint("start-container/gate-opened");
-  parts.store.update(container, { startedAtNs: nowNs() });
 }
