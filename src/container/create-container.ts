@@ -160,12 +160,12 @@ async function launchMonitor(
   const { id, config, logPath } = container.record;
   const monitor = await startMonitor(parts.helper, launch.program, {
     containerDir: parts.paths.containerDir(id),
-    ...(logPath === "" ? {} : { logPath }),
+    logPath: logPath === "" ? undefined : logPath,
     stdin: config.stdin,
     stdinOnce: config.stdinOnce,
     maxLogLineBytes: parts.facts.logMaxLineBytes,
-    ...(launch.oomEvents === undefined ? {} : { oomEvents: launch.oomEvents }),
-    ...(launch.killCgroup === undefined ? {} : { killCgroup: launch.killCgroup }),
+    oomEvents: launch.oomEvents,
+    killCgroup: launch.killCgroup,
   });
   for (const warning of monitor.warnings) parts.log.debug("container launch", { id, warning });
   return monitor;

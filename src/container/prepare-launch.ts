@@ -3,7 +3,7 @@
 import { mkdirSync } from "node:fs";
 import { basename } from "node:path";
 import { failedPrecondition, invalidArgument } from "../base/errors.ts";
-import type { CgroupManager } from "../linux/cgroup/cgroup-manager.ts";
+import type { CgroupJoin, CgroupManager } from "../linux/cgroup/cgroup-manager.ts";
 import { close } from "../linux/files.ts";
 import type { LaunchProgram } from "../linux/launch-program.ts";
 import { findMount, readMountinfo } from "../linux/mountinfo.ts";
@@ -15,6 +15,7 @@ import type { CgroupView } from "../oci/container-launch.ts";
 import type { SeccompProfile } from "../oci/seccomp-profile.ts";
 import type { Spec } from "../oci/spec.ts";
 import { sandboxFiles, sandboxHostname } from "../sandbox/sandbox-files.ts";
+import type { PauseProcess } from "../sandbox/pause-process.ts";
 import type { Sandbox } from "../sandbox/sandbox-store.ts";
 import { prepareContainerLayer } from "../snapshot/container-layer.ts";
 import { createOverlay } from "../snapshot/overlay.ts";
@@ -22,7 +23,7 @@ import { namespaceJoins } from "./build-namespaces.ts";
 import { buildContainerSpec, type ContainerSpec } from "./build-spec.ts";
 import { needsRawEnv, writeBundle } from "./bundle.ts";
 import type { ContainerConfig } from "./container-config.ts";
-import type { ContainerUser } from "./container-record.ts";
+import type { ContainerRecord, ContainerUser } from "./container-record.ts";
 import type { Container } from "./container-store.ts";
 import type { CreateParts } from "./create-container.ts";
 import { readSeccompProfile } from "./node-facts.ts";
@@ -39,9 +40,9 @@ export interface LaunchRequest {
 export interface PreparedLaunch extends Disposable {
   program: LaunchProgram;
   user: ContainerUser;
-  rawEnv?: Uint8Array[];
-  oomEvents?: number;
-  killCgroup?: number;
+  rawEnv: Uint8Array[] | undefined;
+  oomEvents: number | undefined;
+  killCgroup: number | undefined;
 }
 
 /** SIGKILL: a container never runs on without the monitor that holds its output and exit status. */
@@ -60,42 +61,61 @@ export function prepareLaunch(request: LaunchRequest): PreparedLaunch {
 type Prepared = Omit<PreparedLaunch, typeof Symbol.dispose>;
 
 function prepare(request: LaunchRequest, descriptors: DisposableDescriptors): Prepared {
-  const { container, sandbox, image, parts } = request;
-  const { id, config, cgroupPath } = container.record;
-  const pause = sandbox.pause;
-  if (pause === undefined) throw failedPrecondition(`sandbox ${sandbox.id} is not ready`);
+  const { container, image, parts } = request;
+  const { id, config } = container.record;
   const rootfs = descriptors.add(mountRootfs(id, image, parts));
   const user = resolveUser(rootfs, config.security, image.config.user);
-  const target = openTarget(config, sandbox, parts);
+  const target = openTarget(request);
   if (target !== undefined) descriptors.add(target.pidfd);
   const { spec, env } = buildSpec(request, user, target?.pid);
   writeBundle(id, spec, parts.paths);
   container.bundle = { spec, env };
-  parts.cgroups.create(cgroupPath, { ...config.resources, pidsLimit: BigInt(parts.facts.host.pidsLimit) });
-  parts.cgroups.setDevices(cgroupPath, spec.linux?.resources?.devices ?? []);
-  const join = descriptors.use(parts.cgroups.joinFiles(cgroupPath));
-  const oomEvents = parts.cgroups.oomEventsFile(cgroupPath);
-  if (oomEvents !== undefined) descriptors.add(oomEvents);
-  const seccomp = spec.linux?.seccomp === undefined ? undefined : compileSeccomp(spec.linux.seccomp);
+  const cgroup = prepareCgroup(container.record, spec, parts, descriptors);
+  const seccomp = spec.linux?.seccomp === undefined ? {} : { seccomp: compileSeccomp(spec.linux.seccomp) };
   const program = compileContainer({
     id,
     spec,
     env,
     rootfs: { mount: rootfs, ...rootfsPlace(id, config, parts) },
-    join: namespaceJoins(spec, pause.pidfd, target?.pidfd),
-    cgroup: join,
-    cgroupView: cgroupView(cgroupPath, parts.cgroups),
-    ...(seccomp === undefined ? {} : { seccomp }),
+    join: namespaceJoins(spec, pauseOf(request.sandbox).pidfd, target?.pidfd),
+    cgroup: cgroup.join,
+    cgroupView: cgroupView(container.record.cgroupPath, parts.cgroups),
+    ...seccomp,
     boundingCapabilities: parts.facts.host.boundingCapabilities,
     parentDeathSignal,
   });
   return {
     program,
     user: { uid: user.uid, gid: user.gid, supplementalGroups: user.additionalGids },
-    ...(needsRawEnv(env) ? { rawEnv: env } : {}),
-    ...(oomEvents === undefined ? {} : { oomEvents }),
-    ...(join.killFile === undefined ? {} : { killCgroup: join.killFile }),
+    rawEnv: needsRawEnv(env) ? env : undefined,
+    oomEvents: cgroup.oomEvents,
+    killCgroup: cgroup.join.killFile,
   };
+}
+
+interface PreparedCgroup {
+  join: CgroupJoin;
+  oomEvents: number | undefined;
+}
+
+/** The container's cgroup with its limits; init enters it by itself. */
+function prepareCgroup(
+  { cgroupPath, config }: ContainerRecord,
+  spec: Spec,
+  { cgroups, facts }: CreateParts,
+  descriptors: DisposableDescriptors,
+): PreparedCgroup {
+  cgroups.create(cgroupPath, { ...config.resources, pidsLimit: BigInt(facts.host.pidsLimit) });
+  cgroups.setDevices(cgroupPath, spec.linux?.resources?.devices ?? []);
+  const join = descriptors.use(cgroups.joinFiles(cgroupPath));
+  const oomEvents = cgroups.oomEventsFile(cgroupPath);
+  if (oomEvents !== undefined) descriptors.add(oomEvents);
+  return { join, oomEvents };
+}
+
+function pauseOf({ id, pause }: Sandbox): PauseProcess {
+  if (pause === undefined) throw failedPrecondition(`sandbox ${id} is not ready`);
+  return pause;
 }
 
 /** The overlay of the image's layers and the container's own, as a detached mount: the host never sees it. */
@@ -120,7 +140,7 @@ function buildSpec(
     user,
     sandbox: {
       id: sandbox.id,
-      pausePid: sandbox.pause?.identity.pid ?? 0,
+      pausePid: pauseOf(sandbox).identity.pid,
       ...(targetPid === undefined ? {} : { targetPid }),
       hostname: sandboxHostname(sandbox.id, sandboxConfig),
       files: sandboxFiles(parts.paths.sandboxDir(sandbox.id), sandboxConfig),
@@ -143,12 +163,12 @@ function seccompProfileOf(config: ContainerConfig, parts: CreateParts): SeccompP
 }
 
 /** The container whose pid namespace is joined: ephemeral containers look at another one's processes. */
-function openTarget(
-  config: ContainerConfig,
-  sandbox: Sandbox,
-  parts: CreateParts,
-): { pid: number; pidfd: number } | undefined {
-  const { pid, targetId } = config.security.namespaces;
+function openTarget({
+  container,
+  sandbox,
+  parts,
+}: LaunchRequest): { pid: number; pidfd: number } | undefined {
+  const { pid, targetId } = container.record.config.security.namespaces;
   if (pid !== "target") return undefined;
   const target = parts.store.find(targetId);
   if (target === undefined || target.record.sandboxId !== sandbox.id || target.state !== "running")

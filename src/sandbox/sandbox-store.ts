@@ -4,7 +4,7 @@ import { notFound } from "../base/errors.ts";
 import { findByPrefix } from "../base/id-index.ts";
 import { RecordDirectory } from "../base/record-directory.ts";
 import { sandboxKey, type SandboxRecord } from "./sandbox-record.ts";
-import { PauseProcess } from "./pause-process.ts";
+import type { PauseProcess } from "./pause-process.ts";
 
 export class Sandbox {
   record: SandboxRecord;
