@@ -29,8 +29,9 @@ async function main(): Promise<number> {
   try {
     await tour(steps, cleanup);
   } catch (error) {
-    failure = error;
-    tellFailure(steps, error);
+    // A call that was cancelled by the interruption fails with words of its own.
+    failure = steps.signal.aborted ? steps.signal.reason : error;
+    tellFailure(steps, failure);
   }
   const left = await cleanup.unwind();
   for (const error of left) process.stderr.write(`demo: clean-up: ${messageOf(error)}\n`);

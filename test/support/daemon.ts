@@ -45,11 +45,11 @@ export class TestDaemon {
   readonly subnet: string;
   readonly cgroupParent: string;
   readonly socket: string;
-  readonly client: CriClient;
   readonly #options: DaemonOptions;
   readonly #directory: string;
   readonly #checkLeaks: () => Promise<void>;
   #process: ChildProcess | undefined;
+  #client: CriClient | undefined;
 
   constructor(options: DaemonOptions) {
     this.#options = options;
@@ -65,7 +65,12 @@ export class TestDaemon {
     this.stateRoot = `/var/lib/${this.name}`;
     this.socket = path.join(this.#directory, "cricket.sock");
     fs.mkdirSync(this.#directory, { mode: 0o711 });
-    this.client = connectCri(this.endpoint);
+  }
+
+  /** A new one with each start: a channel whose daemon was killed would wait for up to a second first. */
+  get client(): CriClient {
+    this.#client ??= connectCri(this.endpoint);
+    return this.#client;
   }
 
   get endpoint(): string {
@@ -90,6 +95,7 @@ export class TestDaemon {
 
   /** Starts the daemon on its roots, again after `stop` or `kill`. `env` is for this start only: failpoints. */
   async start(env: Record<string, string> = {}): Promise<void> {
+    this.#disconnect();
     fs.writeFileSync(path.join(this.#directory, "cricket.toml"), this.#config());
     fs.writeFileSync(
       path.join(this.#directory, "registries.conf"),
@@ -119,8 +125,7 @@ export class TestDaemon {
 
   /** Resolves when the daemon has ended by itself: at a failpoint. */
   async ended(): Promise<void> {
-    const daemon = this.#process;
-    if (daemon !== undefined && isRunning(daemon)) await once(daemon, "exit");
+    if (this.#process !== undefined) await untilExit(this.#process);
     this.#process = undefined;
   }
 
@@ -140,7 +145,7 @@ export class TestDaemon {
       // Before the roots go: a mount below them is a leak, and must not be what makes their removal fail.
       for (const directory of [this.#directory, this.stateRoot])
         fs.rmSync(directory, { recursive: true, force: true });
-      this.client.close();
+      this.#disconnect();
       await this.#checkLeaks();
     } finally {
       await this.abandon();
@@ -150,7 +155,7 @@ export class TestDaemon {
   /** What `close` does when it cannot go the daemon's way: ends and removes everything by force, without a check. */
   async abandon(): Promise<void> {
     await this.kill();
-    this.client.close();
+    this.#disconnect();
     await removeLeftovers(this, "everything");
   }
 
@@ -160,6 +165,11 @@ export class TestDaemon {
       await this.client.runtime.stopPodSandbox({ podSandboxId: id });
       await this.client.runtime.removePodSandbox({ podSandboxId: id });
     }
+  }
+
+  #disconnect(): void {
+    this.#client?.close();
+    this.#client = undefined;
   }
 
   #config(): string {
@@ -187,10 +197,9 @@ export class TestDaemon {
   async #end(signal: NodeJS.Signals): Promise<number | null> {
     const daemon = this.#process;
     this.#process = undefined;
-    if (daemon === undefined || !isRunning(daemon)) return daemon?.exitCode ?? null;
-    const exited = once(daemon, "exit");
-    daemon.kill(signal);
-    await exited;
+    if (daemon === undefined) return null;
+    if (isRunning(daemon)) daemon.kill(signal);
+    await untilExit(daemon);
     return daemon.exitCode;
   }
 
@@ -218,7 +227,21 @@ export class TestDaemon {
   }
 }
 
-const isRunning = (daemon: ChildProcess): boolean => daemon.exitCode === null && daemon.signalCode === null;
+// The connection of a killed daemon breaks before node has told of its end: /proc knows at once.
+function isRunning({ pid, exitCode, signalCode }: ChildProcess): boolean {
+  if (pid === undefined || exitCode !== null || signalCode !== null) return false;
+  try {
+    const stat = fs.readFileSync(`/proc/${pid}/stat`, "utf8");
+    return !/^[ZX]/.test(stat.slice(stat.lastIndexOf(")") + 2));
+  } catch {
+    return false;
+  }
+}
+
+async function untilExit(daemon: ChildProcess): Promise<void> {
+  if (daemon.pid !== undefined && daemon.exitCode === null && daemon.signalCode === null)
+    await once(daemon, "exit");
+}
 
 /** `npm test` has built dist/; a single file run by hand takes the sources as they are. */
 function daemonCommand(): [string, ...string[]] {
