@@ -1,5 +1,6 @@
 // The layers of an image that are not here yet: fetched side by side, published bottom up.
 import { setMaxListeners } from "node:events";
+import { failpoint } from "../base/failpoint.ts";
 import type { LayerStore } from "../snapshot/layer-store.ts";
 import type { ContentLeases } from "./content-leases.ts";
 import type { ImageSource } from "./image-source.ts";
@@ -103,6 +104,7 @@ export class LayerFetcher {
       // Bottom up, so that whatever a crash leaves is the lower part of an image and never one with a hole.
       await one.below;
       await staged.commit(chainId);
+      failpoint("pull-image/layer");
     } catch (error) {
       await staged.discard();
       throw error;

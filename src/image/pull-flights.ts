@@ -1,6 +1,6 @@
 // Pulls of the same image by the same caller share one execution, and each caller may leave it.
 import { setMaxListeners } from "node:events";
-import type { PullListener, PullProgress } from "./pull-progress.ts";
+import type { LayerProgress, PullListener, PullProgress } from "./pull-progress.ts";
 import { abortedError, throwIfAborted } from "./registry-errors.ts";
 
 interface Flight {
@@ -8,6 +8,8 @@ interface Flight {
   stop: AbortController;
   listeners: Set<PullListener>;
   callers: number;
+  /** Where each layer stands: what a caller that joins late is told first. */
+  layers: LayerProgress[];
 }
 
 export type PullWork = (report: PullListener, signal: AbortSignal) => Promise<string>;
@@ -28,7 +30,10 @@ export class PullFlights {
     if (signal !== undefined) throwIfAborted(signal);
     const flight = this.#flights.get(key) ?? this.#start(key, work);
     flight.callers++;
-    if (onProgress !== undefined) flight.listeners.add(onProgress);
+    if (onProgress !== undefined) {
+      if (flight.layers.length > 0) onProgress({ phase: "layers", layers: [...flight.layers] });
+      flight.listeners.add(onProgress);
+    }
     try {
       return await (signal === undefined ? flight.result : this.#leavable(key, flight, signal));
     } finally {
@@ -45,17 +50,18 @@ export class PullFlights {
   #start(key: string, work: PullWork): Flight {
     const stop = new AbortController();
     setMaxListeners(0, stop.signal);
-    const listeners = new Set<PullListener>();
+    const shared = { stop, listeners: new Set<PullListener>(), callers: 0, layers: [] as LayerProgress[] };
     const report = (progress: PullProgress): void => {
-      for (const listener of listeners) listener(progress);
+      if (progress.phase === "layers") shared.layers = [...progress.layers];
+      if (progress.phase === "layer") shared.layers[progress.layer.index] = progress.layer;
+      for (const listener of shared.listeners) listener(progress);
     };
-    const result = work(report, stop.signal);
-    const flight: Flight = { result, stop, listeners, callers: 0 };
+    const flight: Flight = Object.assign(shared, { result: work(report, stop.signal) });
     this.#flights.set(key, flight);
     const end = (): void => {
       if (this.#flights.get(key) === flight) this.#flights.delete(key);
     };
-    result.then(end, end);
+    flight.result.then(end, end);
     return flight;
   }
 

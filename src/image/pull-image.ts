@@ -1,6 +1,7 @@
 // One pull, from the text of a reference to a durable image.
 import type { Log } from "../base/log.ts";
 import { CricketError, messageOf } from "../base/errors.ts";
+import { failpoint } from "../base/failpoint.ts";
 import type { LayerStore } from "../snapshot/layer-store.ts";
 import type { BlobStore } from "./blob-store.ts";
 import type { ContentLeases } from "./content-leases.ts";
@@ -145,7 +146,9 @@ async function fetchImage(parts: PullParts, pull: Pull, target: Target): Promise
     const failed = (await Promise.allSettled(work)).find((result) => result.status === "rejected");
     if (failed !== undefined) throw failed.reason;
     throwIfAborted(pull.signal);
+    failpoint("pull-image/layers");
     await images.put(recordOf(parts.layers, target, config));
+    failpoint("pull-image/record");
     return imageId;
   } finally {
     await release();

@@ -1,5 +1,6 @@
 // Removing an image: the record first, which makes it invisible, then what only it needed.
 import { failedPrecondition, notFound } from "../base/errors.ts";
+import { failpoint } from "../base/failpoint.ts";
 import type { ContentLeases } from "./content-leases.ts";
 import type { ImageRecord } from "./image-record.ts";
 import type { ImageStore } from "./image-store.ts";
@@ -58,6 +59,7 @@ export async function removeImage(
   if (inUse.has(id)) throw failedPrecondition(`image ${id} is in use by a container`);
   await holds.removing(id, async () => {
     await images.delete(id);
+    failpoint("remove-image/record");
     await leases.collect({ chainIds, blobs: [id, manifestDigest] });
   });
 }

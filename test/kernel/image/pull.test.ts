@@ -4,10 +4,8 @@ import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
-import { Log } from "../../../src/base/log.ts";
-import { ImageService } from "../../../src/image/image-service.ts";
+import type { ImageService } from "../../../src/image/image-service.ts";
 import type { OpenLayerStore } from "../../../src/snapshot/open-layer-store.ts";
-import { openLayerStore } from "../../../src/snapshot/open-layer-store.ts";
 import { startRegistry, type Registry } from "../../support/registry.ts";
 import { requires } from "../../support/requires.ts";
 import {
@@ -17,6 +15,7 @@ import {
   thisArchitecture,
   type LayerEntry,
 } from "../../support/test-image.ts";
+import { openImages, remainsOf } from "./open-images.ts";
 
 const needs = requires("root", "package:docker-registry", "package:skopeo", "package:zstd");
 
@@ -39,30 +38,9 @@ describe("pull() into the layer store", needs, () => {
   const at = (...names: string[]): string => path.join(root, ...names);
 
   const open = async (): Promise<void> => {
-    const log = new Log({ level: "error" });
-    layers = await openLayerStore({ root: at("layers"), log });
-    images = await ImageService.open({
-      layers,
-      log,
-      imagesRoot: at("images"),
-      blobsRoot: at("blobs", "sha256"),
-      layersRoot: at("layers"),
-      containerLayersRoot: at("containers"),
-      registriesConf: at("registries.conf"),
-      policy: at("policy.json"),
-      authFile: at("auth.json"),
-      parallelLayers: 3,
-      stallTimeoutMs: 10_000,
-      pinned: [],
-    });
+    ({ images, layers } = await openImages(root, registry.address));
   };
-
-  /** Every path below the state directory that belongs to an image. */
-  const remains = async (): Promise<string[]> => {
-    await layers.idle();
-    const all = ["images", "blobs/sha256", "layers", "layers/.staging", "layers/.trash"];
-    return all.flatMap((name) => fs.readdirSync(at(name))).filter((name) => !name.startsWith("."));
-  };
+  const remains = (): Promise<string[]> => remainsOf(root, layers);
 
   before(async () => {
     root = fs.mkdtempSync("/var/tmp/cricket-pull-");

@@ -116,7 +116,7 @@ describe("remove()", () => {
 
   test("and a pull of the same image at the same time leave all of it or nothing", async (t) => {
     const { images, reference } = await pulled(t, "a", "b");
-    for (let round = 0; round < 20; round++) {
+    for (let round = 0; round < 8; round++) {
       await Promise.all([images.service.remove(reference, none), images.service.pull({ reference })]);
       const found = images.service.status(reference);
       if (found === undefined) assert.deepEqual(images.remains(), []);

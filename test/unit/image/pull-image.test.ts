@@ -199,6 +199,26 @@ describe("pull()", () => {
     }
   });
 
+  test("tells a caller that joins late where the layers stand", async (t) => {
+    const images = await openTestImages(t);
+    const registry = await images.registry();
+    const a = await layer("a");
+    const reference = registry.add("app", "1", buildImage([a]));
+    const late: PullProgress[] = [];
+    let joined: Promise<unknown> = Promise.resolve();
+    const onProgress = (progress: PullProgress): void => {
+      if (progress.phase === "layer" && progress.layer.state === "downloading")
+        joined = images.service.pull({ reference, onProgress: (event) => late.push(event) });
+    };
+    await images.service.pull({ reference, onProgress });
+    await joined;
+    const [first] = late;
+    assert.deepEqual(first?.phase === "layers" ? first.layers.map(({ state }) => state) : first, [
+      "downloading",
+    ]);
+    assert.equal(late.at(-1)?.phase, "done");
+  });
+
   test("uses the search registries for a short name, in order", async (t) => {
     const images = await openTestImages(t);
     const [first, second] = [await images.registry(), await images.registry()];
