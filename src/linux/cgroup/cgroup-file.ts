@@ -7,6 +7,10 @@ import { CricketError, errnoOf, SyscallError, type ErrorCode } from "../../base/
 const writeFlags = constants.O_WRONLY;
 const buffer = Buffer.allocUnsafe(64 * 1024);
 
+// The kernel hands lists out by the page, cut at the last line that fits: less than about a page is the end, and the
+// read that would say so can be saved.
+const fullRead = 4000;
+
 // What a missing file looks like: no such controller, cgroup gone (ENODEV from an open file of a removed one),
 // or a kernel that has the file but not the feature behind it (PSI switched off at boot).
 const absent = new Set(["ENOENT", "ENODEV", "EOPNOTSUPP", "ENOTDIR"]);
@@ -16,10 +20,12 @@ export function readCgroupFile(file: string): string | undefined {
   try {
     const fd = openSync(file, constants.O_RDONLY);
     try {
-      let length = 0;
-      for (let read = -1; read !== 0 && length < buffer.length; length += read)
-        read = readSync(fd, buffer, length, buffer.length - length, null);
-      return buffer.toString("latin1", 0, length);
+      let text = "";
+      for (let read = fullRead; read >= fullRead;) {
+        read = readSync(fd, buffer, 0, buffer.length, null);
+        text += buffer.toString("latin1", 0, read);
+      }
+      return text;
     } finally {
       closeSync(fd);
     }

@@ -2,19 +2,11 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { errnoOf } from "../../base/errors.ts";
 import { close } from "../files.ts";
-import { libc } from "../libc.ts";
+import { openPidfd, signalPidfd } from "../pidfd.ts";
 import { childCgroups, readCgroupFile, writeCgroupFile } from "./cgroup-file.ts";
 import { hierarchyOf, trackingHierarchy, words, type CgroupLayout } from "./layout.ts";
 
-const SYS_pidfd_send_signal = 424;
-const SYS_pidfd_open = 434;
 const SIGKILL = 9;
-
-// pidfd_open(2), pidfd_send_signal(2)
-const sysPidfdOpen = libc.func("long syscall(long number, int pid, unsigned int flags)");
-const sysPidfdSendSignal = libc.func(
-  "long syscall(long number, int pidfd, int signal, void *info, unsigned int flags)",
-);
 
 /** Pids in the cgroup and in all below it; none when it does not exist. */
 export function processesOf(layout: CgroupLayout, path: string): number[] {
@@ -79,13 +71,22 @@ async function killOnce(layout: CgroupLayout, path: string): Promise<void> {
 function signalAll(layout: CgroupLayout, path: string): void {
   const opened: [pid: number, pidfd: number][] = [];
   for (const pid of processesOf(layout, path)) {
-    const pidfd = Number(sysPidfdOpen(SYS_pidfd_open, pid, 0));
-    if (pidfd !== -1) opened.push([pid, pidfd]);
+    const pidfd = tryOpenPidfd(pid);
+    if (pidfd !== undefined) opened.push([pid, pidfd]);
   }
   const still = new Set(processesOf(layout, path));
   for (const [pid, pidfd] of opened) {
-    if (still.has(pid)) sysPidfdSendSignal(SYS_pidfd_send_signal, pidfd, SIGKILL, null, 0);
+    if (still.has(pid)) signalPidfd(pidfd, SIGKILL);
     close(pidfd);
+  }
+}
+
+function tryOpenPidfd(pid: number): number | undefined {
+  try {
+    return openPidfd(pid);
+  } catch (error) {
+    if (errnoOf(error) === "ESRCH") return undefined;
+    throw error;
   }
 }
 

@@ -1,6 +1,6 @@
 // Read from directories that look like cgroups: a kernel's files with known numbers in them.
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { test, type TestContext } from "node:test";
@@ -121,6 +121,14 @@ test("`parsePressure()` reads both lines, and takes a missing full line as none"
   assert.equal(someOnly?.full.totalMicroseconds, 0n);
   assert.equal(parsePressure("garbage"), undefined);
   fc.assert(fc.property(fc.string(), (text) => void parsePressure(text)));
+});
+
+test("`readCgroupFile()` reads files of any length, also those the kernel hands out by the page", (t) => {
+  const text = "123456\n".repeat(30_000);
+  const root = directoryWith(t, { "cgroup.procs": text });
+  assert.equal(readCgroupFile(join(root, "cgroup.procs")), text);
+  const symbols = readCgroupFile("/proc/kallsyms");
+  assert.equal(symbols, readFileSync("/proc/kallsyms", "latin1"));
 });
 
 test("`readCgroupFile()` gives undefined for what is not there", () => {
