@@ -3,6 +3,7 @@ import type { Log } from "../base/log.ts";
 import { messageOf } from "../base/errors.ts";
 import type { CgroupManager } from "../linux/cgroup/cgroup-manager.ts";
 import { readExitFile } from "../linux/exit-file.ts";
+import { reapSoon } from "../linux/reap.ts";
 import type { Monitor } from "../linux/monitor.ts";
 import type { Paths } from "../config/paths.ts";
 import type { Container, ContainerStore } from "./container-store.ts";
@@ -37,5 +38,8 @@ export async function settleWithoutMonitor(container: Container, parts: WatchPar
   const exit = readExitFile(parts.paths.containerDir(container.id));
   if (exit !== undefined) return recordEnd(container, endOfExit(exit), parts.store);
   await parts.cgroups.kill(container.record.cgroupPath);
+  // The daemon is the subreaper: with the monitor gone, init is its child.
+  const { init } = container.record;
+  if (init !== undefined) reapSoon(init.pid);
   recordEnd(container, unknownEnd(), parts.store);
 }
