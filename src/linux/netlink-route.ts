@@ -182,12 +182,10 @@ export function newVeth(pair: VethPair): NetlinkRequest {
 }
 
 /**
- * What a bridge port is beside its creation: its alias, hairpin mode (frames may go back out of the port they came
- * from, which a pod needs to reach itself through a service or host port when br_netfilter rewrites at layer 2), and
- * no IPv6 link-local address of its own, which nobody would use.
+ * What a bridge port is beside its creation: its alias, and hairpin mode (frames may go back out of the port they came
+ * from, which a pod needs to reach itself through a service or host port when br_netfilter rewrites at layer 2).
  */
 export function configurePort(name: string, alias: string): NetlinkRequest {
-  const inet6 = nestedAttribute(AF_INET6, u8Attribute(IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE));
   return {
     type: RTM_NEWLINK,
     flags: 0,
@@ -201,9 +199,19 @@ export function configurePort(name: string, alias: string): NetlinkRequest {
         stringAttribute(IFLA_INFO_SLAVE_KIND, "bridge"),
         nestedAttribute(IFLA_INFO_SLAVE_DATA, u8Attribute(IFLA_BRPORT_MODE, 1)),
       ),
-      nestedAttribute(IFLA_AF_SPEC, inet6),
     ]),
   };
+}
+
+/** Keeps the kernel from giving the link an IPv6 link-local address when it goes up. EAFNOSUPPORT without IPv6. */
+export function refuseLinkLocalAddress(name: string): NetlinkRequest {
+  const inet6 = nestedAttribute(AF_INET6, u8Attribute(IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE));
+  const body = Buffer.concat([
+    linkHeader({}),
+    stringAttribute(IFLA_IFNAME, name),
+    nestedAttribute(IFLA_AF_SPEC, inet6),
+  ]);
+  return { type: RTM_NEWLINK, flags: 0, doing: `refuse a link-local address on ${name}`, body };
 }
 
 /** A link is named by its index, or by its name where the index is not known. */

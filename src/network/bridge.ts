@@ -12,10 +12,12 @@ import {
   listRoutes,
   newAddress,
   newBridge,
+  refuseLinkLocalAddress,
   setLinkUp,
   type Link,
   type LinkAddress,
 } from "../linux/netlink-route.ts";
+import type { NetlinkRequest } from "../linux/netlink-message.ts";
 import type { NetlinkSocket } from "../linux/netlink-socket.ts";
 import { addressBits, ipBytes } from "./ip-address.ts";
 import { enableForwarding, refuseRouterAdvertisements } from "./network-sysctl.ts";
@@ -36,6 +38,8 @@ export interface BridgeLink {
 }
 
 const defaultMtu = 1500;
+/** fe80::1, which the pods know as their router's. */
+const linkLocal = ipBytes({ family: 6, value: (0xfe80n << 112n) | 1n });
 
 export class Bridge {
   readonly #options: BridgeOptions;
@@ -94,16 +98,11 @@ export class Bridge {
     const found = await this.find();
     await this.#assertSubnetsFree(found?.index);
     const link = found ?? (await this.#create());
-    const addresses = subnets.map((subnet) =>
-      newAddress({
-        linkIndex: link.index,
-        address: ipBytes(subnet.gateway),
-        prefixLength: subnet.prefixLength,
-        ...(subnet.broadcast === undefined ? {} : { broadcast: ipBytes(subnet.broadcast) }),
-      }),
-    );
     refuseRouterAdvertisements(name, this.#log);
-    await this.#socket.request([...addresses, setLinkUp({ index: link.index })], ["EEXIST"]);
+    await this.#socket.request(
+      [refuseLinkLocalAddress(name), ...this.#newAddresses(link.index), setLinkUp({ index: link.index })],
+      ["EEXIST", "EAFNOSUPPORT"],
+    );
     enableForwarding(
       subnets.some((subnet) => subnet.family === 6),
       this.#log,
@@ -111,6 +110,24 @@ export class Bridge {
     if (found === undefined)
       this.#log.info("bridge created", { name, subnet: subnets.map(formatSubnet).join(",") });
     return { index: link.index, mtu: link.mtu };
+  }
+
+  #newAddresses(linkIndex: number): NetlinkRequest[] {
+    const requests: NetlinkRequest[] = [];
+    for (const { gateway, prefixLength, broadcast, family } of this.#options.subnets) {
+      requests.push(
+        newAddress({
+          linkIndex,
+          address: ipBytes(gateway),
+          prefixLength,
+          ...(broadcast === undefined ? {} : { broadcast: ipBytes(broadcast) }),
+        }),
+      );
+      // Forwarded packets need neighbour discovery from a link-local address. The kernel's own one is unusable for
+      // the first seconds (duplicate address detection), and the node's first pod with it.
+      if (family === 6) requests.push(newAddress({ linkIndex, address: linkLocal, prefixLength: 64 }));
+    }
+    return requests;
   }
 
   async #create(): Promise<Link> {

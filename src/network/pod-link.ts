@@ -8,6 +8,7 @@ import {
   newAddress,
   newDefaultRoute,
   newVeth,
+  refuseLinkLocalAddress,
   setLinkUp,
   type InterfaceStatistics,
   type Link,
@@ -93,7 +94,9 @@ export async function configureHostEnd(
   sandboxId: string,
 ): Promise<void> {
   const name = hostInterface(sandboxId);
-  await socket.request([configurePort(name, linkAlias(bridgeName, sandboxId)), setLinkUp({ name })]);
+  const configure = configurePort(name, linkAlias(bridgeName, sandboxId));
+  // A port speaks for its pod only; an address of its own would cost the kernel multicast groups and timers.
+  await socket.request([configure, refuseLinkLocalAddress(name), setLinkUp({ name })], ["EAFNOSUPPORT"]);
 }
 
 /** The pod's side, over a socket of its network namespace: loopback, addresses, default routes. */

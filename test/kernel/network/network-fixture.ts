@@ -16,6 +16,7 @@ import type { PortMapping } from "../../../src/network/pod-network.ts";
 import { PodNetns } from "./pod-netns.ts";
 
 export const bridgeName = "cricket-t0";
+const uplink = "uplink0";
 
 export interface NetworkFixture {
   network: BridgeNetwork;
@@ -23,6 +24,11 @@ export interface NetworkFixture {
   /** Lines the network has logged. */
   log: string[];
   startPod(sandboxId?: string): Promise<PodNetns>;
+  /**
+   * A machine beside the test's: 192.0.2.2 and fd00:77::2 on a link of its own, with no route to the pods. The test's
+   * machine is 192.0.2.1 and fd00:77::1.
+   */
+  startNeighbour(): Promise<PodNetns>;
   /** The same network as a daemon finds it that starts again after a kill -9. */
   restart(): BridgeNetwork;
 }
@@ -43,6 +49,7 @@ export function makeNetwork(t: TestContext, settings: Partial<BridgeNetworkConfi
   const create = (): BridgeNetwork =>
     createBridgeNetwork(config, new Log({ write: (line) => log.push(line) }));
   const pods: PodNetns[] = [];
+  const neighbours: PodNetns[] = [];
   const fixture: NetworkFixture = {
     network: create(),
     config,
@@ -52,6 +59,11 @@ export function makeNetwork(t: TestContext, settings: Partial<BridgeNetworkConfi
       pods.push(pod);
       return pod;
     },
+    startNeighbour: async () => {
+      const neighbour = await startNeighbour();
+      neighbours.push(neighbour);
+      return neighbour;
+    },
     restart: () => (fixture.network = create()),
   };
   t.after(async () => {
@@ -60,6 +72,8 @@ export function makeNetwork(t: TestContext, settings: Partial<BridgeNetworkConfi
       await pod.stop();
     }
     await fixture.network.close();
+    if (neighbours.length > 0) ip("link", "delete", uplink);
+    for (const neighbour of neighbours) await neighbour.stop();
     const left = [...(await linkNames()).filter(isOurs), ...leasesIn(stateDir), ...tables()];
     rmSync(stateDir, { recursive: true });
     if (left.length > 0) throw new Error(`left behind: ${left.join(" ")}`);
@@ -114,21 +128,15 @@ export function udpPort(hostPort: number, containerPort: number, hostIp = ""): P
   return { protocol: "udp", hostPort, containerPort, hostIp };
 }
 
-/**
- * A machine beside the test's: 192.0.2.2 (and fd00:77::2) on a link of its own, with no route to the pods. The test's
- * machine is 192.0.2.1.
- */
-export async function startNeighbour(t: TestContext): Promise<PodNetns> {
+async function startNeighbour(): Promise<PodNetns> {
   const neighbour = await PodNetns.start();
-  t.after(() => neighbour.stop());
-  ip("link", "add", "uplink0", "type", "veth", "peer", "name", "eth0", "netns", String(neighbour.pid));
-  ip("addr", "add", "192.0.2.1/24", "dev", "uplink0");
-  ip("addr", "add", "fd00:77::1/64", "dev", "uplink0", "nodad");
-  ip("link", "set", "uplink0", "up");
+  ip("link", "add", uplink, "type", "veth", "peer", "name", "eth0", "netns", String(neighbour.pid));
+  ip("addr", "add", "192.0.2.1/24", "dev", uplink);
+  ip("addr", "add", "fd00:77::1/64", "dev", uplink, "nodad");
+  ip("link", "set", uplink, "up");
   inPod(neighbour, "ip", "link", "set", "lo", "up");
   inPod(neighbour, "ip", "addr", "add", "192.0.2.2/24", "dev", "eth0");
   inPod(neighbour, "ip", "addr", "add", "fd00:77::2/64", "dev", "eth0", "nodad");
   inPod(neighbour, "ip", "link", "set", "eth0", "up");
-  t.after(() => ip("link", "delete", "uplink0"));
   return neighbour;
 }

@@ -11,6 +11,7 @@ export type PodCommand =
   | { op: "serveTcp"; port: number; host: string }
   | { op: "serveUdp"; port: number }
   | { op: "tcp"; host: string; port: number; text: string }
+  | { op: "advertiseRouter"; times: number }
   | { op: "udp"; host: string; port: number; text: string };
 
 const SYS_pidfd_open = 434;

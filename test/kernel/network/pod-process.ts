@@ -1,8 +1,12 @@
 // The process inside a pod's network namespace: holds it open, has a route socket for the test to take, and speaks
 // TCP and UDP on request. Started by pod-netns.ts with an IPC channel.
-import { createSocket, type Socket as DatagramSocket } from "node:dgram";
-import { connect, createServer } from "node:net";
+import { createSocket } from "node:dgram";
+import { createServer } from "node:net";
+import { setTimeout as delay } from "node:timers/promises";
+import { decodeLink, getLink } from "../../../src/linux/netlink-route.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "../../../src/linux/netlink-socket.ts";
+import { exchangeTcp, exchangeUdp } from "./exchange.ts";
+import { advertiseRouter } from "./router-advertisement.ts";
 import type { PodCommand } from "./pod-netns.ts";
 
 const route = NetlinkSocket.open(NETLINK_ROUTE);
@@ -30,39 +34,15 @@ const commands: { [K in PodCommand["op"]]: (command: Extract<PodCommand, { op: K
     }),
   tcp: ({ host, port, text }) => exchangeTcp(host, port, text),
   udp: ({ host, port, text }) => exchangeUdp(host, port, text),
+  advertiseRouter: async ({ times }) => {
+    const { index } = decodeLink(await route.get(getLink({ name: "eth0" })));
+    for (let count = 0; count < times; count++) {
+      advertiseRouter(index);
+      await delay(50);
+    }
+    return "sent";
+  },
 };
-
-/** Sends `text`, half-closes, and returns all that comes back; "error: CODE" where that fails. */
-function exchangeTcp(host: string, port: number, text: string): Promise<string> {
-  return new Promise((resolve) => {
-    let answer = "";
-    const socket = connect({ host, port, timeout: 1500 });
-    socket.setEncoding("utf8");
-    socket.on("connect", () => socket.end(text));
-    socket.on("data", (chunk: string) => (answer += chunk));
-    socket.on("end", () => resolve(answer));
-    socket.on("error", (error: NodeJS.ErrnoException) => resolve(`error: ${error.code}`));
-    socket.on("timeout", () => {
-      socket.destroy();
-      resolve("error: timeout");
-    });
-  });
-}
-
-function exchangeUdp(host: string, port: number, text: string): Promise<string> {
-  return new Promise((resolve) => {
-    const socket: DatagramSocket = createSocket(host.includes(":") ? "udp6" : "udp4");
-    const finish = (answer: string): void => {
-      clearTimeout(timer);
-      socket.close();
-      resolve(answer);
-    };
-    const timer = setTimeout(() => finish("error: timeout"), 1500);
-    socket.on("error", (error: NodeJS.ErrnoException) => finish(`error: ${error.code}`));
-    socket.on("message", (answer) => finish(answer.toString()));
-    socket.send(text, port, host);
-  });
-}
 
 process.on("message", (message: { id: number; command: PodCommand }) => {
   const run = commands[message.command.op] as (command: PodCommand) => Promise<string>;
