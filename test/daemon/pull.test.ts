@@ -29,8 +29,11 @@ describe("PullImage from docker-registry", needs, () => {
     daemon = await startDaemon({ registries: [registry.address] });
   });
   after(async () => {
-    await daemon.close();
-    await registry.close();
+    try {
+      await daemon.close();
+    } finally {
+      await registry.close();
+    }
   });
 
   /** Pushes, pulls, and gives what `script` prints in a container of the image. */

@@ -8,7 +8,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { connectCri, type CriClient } from "../../cri-api/client.ts";
-import { startLeakCheck } from "./leak-check.ts";
+import { startDescriptorCheck, startLeakCheck } from "./leak-check.ts";
 import { removeLeftovers } from "./leftovers.ts";
 
 export interface DaemonOptions {
@@ -48,6 +48,7 @@ export class TestDaemon {
   readonly #options: DaemonOptions;
   readonly #directory: string;
   readonly #checkLeaks: () => Promise<void>;
+  #checkDescriptors: (() => Promise<void>) | undefined;
   #process: ChildProcess | undefined;
   #client: CriClient | undefined;
 
@@ -59,7 +60,7 @@ export class TestDaemon {
     // A /24 of 10.64.0.0/10: neither the default subnet nor what Docker and kubeadm like to use.
     this.subnet = `10.${randomInt(64, 128)}.${randomInt(256)}.0/24`;
     this.cgroupParent = `/${this.name}`;
-    this.#checkLeaks = startLeakCheck({ marks: [this.name, token] });
+    this.#checkLeaks = startLeakCheck({ marks: [this.name, token], descriptorsOf: "none" });
     this.#directory = `/run/${this.name}`;
     this.runRoot = path.join(this.#directory, "run");
     this.stateRoot = `/var/lib/${this.name}`;
@@ -111,6 +112,7 @@ export class TestDaemon {
     });
     fs.closeSync(log);
     await this.#untilReady(this.#process);
+    this.#checkDescriptors = this.#hasPods() ? undefined : startDescriptorCheck(this.pid);
   }
 
   /** SIGTERM; resolves to the exit status. */
@@ -134,11 +136,15 @@ export class TestDaemon {
     await this.start(env);
   }
 
-  /** Removes all pods, stops the daemon, removes its directories, and fails when something of it is left. */
+  /**
+   * Removes all pods, stops the daemon, removes its directories. Fails when the daemon then holds descriptors it did
+   * not have when it started without pods, or when something of it is left on the machine.
+   */
   async close(): Promise<void> {
     try {
       if (this.#process === undefined || !isRunning(this.#process)) await this.start();
       await this.removeAllPods();
+      await this.#checkDescriptors?.();
       const status = await this.stop();
       if (status !== 0) throw new Error(`the daemon ended with status ${status}:\n${this.log()}`);
       await removeLeftovers(this, "what-is-kept");
@@ -165,6 +171,11 @@ export class TestDaemon {
       await this.client.runtime.stopPodSandbox({ podSandboxId: id });
       await this.client.runtime.removePodSandbox({ podSandboxId: id });
     }
+  }
+
+  /** True for a daemon that found pods of an earlier one: it holds descriptors of them from the start. */
+  #hasPods(): boolean {
+    return fs.readdirSync(path.join(this.runRoot, "sandboxes")).length > 0;
   }
 
   #disconnect(): void {

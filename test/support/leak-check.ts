@@ -12,6 +12,8 @@ import { setTimeout as delay } from "node:timers/promises";
 export interface LeakScope {
   /** Names or paths that mark a resource as the test's own; without any, all that says "cricket" is looked at. */
   marks?: string[];
+  /** "none": connections of the test's own clients are no leak. */
+  descriptorsOf?: "self" | "none";
   /** How long what is asynchronous may take to go: lazy unmounts, PID 1 reaping once a second. */
   graceMs?: number;
 }
@@ -27,16 +29,20 @@ const defaultGraceMs = 3000;
  */
 export function startLeakCheck(scope: LeakScope = {}): () => Promise<void> {
   const marks = scope.marks ?? ["cricket"];
-  const before = takeSnapshot(marks);
-  return async () => {
-    const deadline = Date.now() + (scope.graceMs ?? defaultGraceMs);
-    let leaks = leaksSince(before, marks);
-    while (leaks.length > 0 && Date.now() < deadline) {
-      await delay(50);
-      leaks = leaksSince(before, marks);
-    }
-    if (leaks.length > 0) assert.fail(`the test leaves behind:\n  ${leaks.join("\n  ")}`);
-  };
+  const descriptorsOf = scope.descriptorsOf ?? "self";
+  const before = takeSnapshot(marks, descriptorsOf);
+  return () =>
+    untilNone(() => leaksSince(before, takeSnapshot(marks, descriptorsOf)), scope.graceMs ?? defaultGraceMs);
+}
+
+async function untilNone(findLeaks: () => string[], graceMs: number): Promise<void> {
+  const deadline = Date.now() + graceMs;
+  let leaks = findLeaks();
+  while (leaks.length > 0 && Date.now() < deadline) {
+    await delay(50);
+    leaks = findLeaks();
+  }
+  if (leaks.length > 0) assert.fail(`left behind:\n  ${leaks.join("\n  ")}`);
 }
 
 /** Wraps a test's body: the check runs after every `t.after` of the body. */
@@ -52,14 +58,14 @@ export function leakFree(body: (t: TestContext) => Promise<void> | void, scope: 
   };
 }
 
-function leaksSince(before: Snapshot, marks: string[]): string[] {
+function leaksSince(before: Snapshot, now: Snapshot): string[] {
   const leaks: string[] = [];
-  for (const [kind, names] of takeSnapshot(marks))
+  for (const [kind, names] of now)
     for (const name of names) if (before.get(kind)?.has(name) !== true) leaks.push(`${kind} ${name}`);
   return leaks;
 }
 
-function takeSnapshot(marks: string[]): Snapshot {
+function takeSnapshot(marks: string[], descriptorsOf: "self" | "none"): Snapshot {
   const isOurs = (text: string): boolean => marks.some((mark) => text.includes(mark));
   return new Map([
     ["mount", mounts(isOurs)],
@@ -67,7 +73,7 @@ function takeSnapshot(marks: string[]): Snapshot {
     ["cgroup", cgroups(isOurs)],
     ["interface", interfaces(isOurs)],
     ["process", processes(isOurs)],
-    ["descriptor", descriptors()],
+    ["descriptor", descriptorsOf === "none" ? new Set() : descriptors("/proc/self/fd")],
     ["directory", privateDirectories(isOurs)],
   ]);
 }
@@ -173,10 +179,10 @@ function ancestors(table: Map<number, { parent: number }>): Set<number> {
 }
 
 // By what they refer to and how many there are of each: numbers are reused.
-function descriptors(): Set<string> {
+function descriptors(directory: string): Set<string> {
   const counts = new Map<string, number>();
-  for (const { name } of entriesOf("/proc/self/fd")) {
-    const target = readLink(`/proc/self/fd/${name}`)?.replace(/:\[\d+\]$/, "");
+  for (const { name } of entriesOf(directory)) {
+    const target = readLink(path.join(directory, name))?.replace(/:\[\d+\]$/, "");
     // The directory being listed is itself open; node opens epoll and event descriptors when it likes.
     if (target === undefined || /^\/proc\/\d+\/fd$|^anon_inode:\[(?:event|io_uring|timerfd)/.test(target))
       continue;
@@ -185,6 +191,19 @@ function descriptors(): Set<string> {
   const found = new Set<string>();
   for (const [target, count] of counts) for (let i = 1; i <= count; i++) found.add(`${target} #${i}`);
   return found;
+}
+
+/**
+ * As `startLeakCheck`, of the descriptors of another process alone, and without sockets and pipes, which come and go
+ * with its clients and worker threads: files, directories, mounts, namespaces, pidfds, memfds.
+ */
+export function startDescriptorCheck(pid: number): () => Promise<void> {
+  const list = (): Snapshot => {
+    const all = [...descriptors(`/proc/${pid}/fd`)];
+    return new Map([["descriptor", new Set(all.filter((name) => !/^(?:socket|pipe|\/dev\/)/.test(name)))]]);
+  };
+  const before = list();
+  return () => untilNone(() => leaksSince(before, list()), defaultGraceMs);
 }
 
 function privateDirectories(isOurs: (text: string) => boolean): Set<string> {
