@@ -17,7 +17,7 @@ export class Firewall {
     this.#options = options;
     this.#log = log;
     const nft = findTool("nft");
-    if (nft !== undefined) this.#table = new NftTable(nft, options);
+    if (nft !== undefined) this.#table = new NftTable(nft, options, log);
   }
 
   /** Undefined where nft is missing or the kernel refused its rules. */

@@ -1,8 +1,13 @@
 // The nftables table of the pod network in the kernel: masquerading of the subnets, and the host ports of all pods.
+import { messageOf } from "../base/errors.ts";
+import type { Log } from "../base/log.ts";
+import { forgetUdpFlows } from "../linux/netlink-conntrack.ts";
+import { NETLINK_NETFILTER, NetlinkSocket } from "../linux/netlink-socket.ts";
 import { renderRuleset, renderTableRemoval, type RulesetOptions, type ServedPort } from "./nft-ruleset.ts";
 import { runTool } from "./run-tool.ts";
 
 export class NftTable {
+  readonly #log: Log;
   readonly #nft: string;
   readonly #options: RulesetOptions;
   readonly #ports = new Map<string, readonly ServedPort[]>();
@@ -11,7 +16,8 @@ export class NftTable {
   /** The kernel's table may differ from what this object wants. */
   #stale = true;
 
-  constructor(nft: string, options: RulesetOptions) {
+  constructor(nft: string, options: RulesetOptions, log: Log) {
+    this.#log = log;
     this.#nft = nft;
     this.#options = options;
   }
@@ -35,8 +41,10 @@ export class NftTable {
 
   /** Removes the ports of a pod and nothing else. Idempotent. */
   async withdraw(sandboxId: string): Promise<void> {
+    const ports = this.#ports.get(sandboxId) ?? [];
     if (this.#ports.delete(sandboxId)) this.#stale = true;
     if (this.#stale) await this.apply();
+    await this.#forgetFlows(ports.filter((port) => port.protocol === "udp"));
   }
 
   /**
@@ -58,6 +66,19 @@ export class NftTable {
   async remove(): Promise<void> {
     this.#stale = true;
     await runTool(this.#nft, ["-f", "-"], renderTableRemoval(this.#options.bridgeName));
+  }
+
+  // A client that goes on sending keeps its flow, and with it the way to a pod that is gone. TCP ends by itself.
+  async #forgetFlows(ports: readonly ServedPort[]): Promise<void> {
+    if (ports.length === 0) return;
+    const socket = NetlinkSocket.open(NETLINK_NETFILTER);
+    try {
+      for (const port of ports) await forgetUdpFlows(socket, port.podIp.family, port.hostPort);
+    } catch (error) {
+      this.#log.warn("UDP flows to a closed host port were not forgotten", { error: messageOf(error) });
+    } finally {
+      socket.close();
+    }
   }
 
   async #write(): Promise<void> {

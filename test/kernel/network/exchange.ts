@@ -21,7 +21,7 @@ export function exchangeTcp(host: string, port: number, text: string): Promise<s
   });
 }
 
-export function exchangeUdp(host: string, port: number, text: string): Promise<string> {
+export function exchangeUdp(host: string, port: number, text: string, sourcePort = 0): Promise<string> {
   return new Promise((resolve) => {
     const socket = createSocket(host.includes(":") ? "udp6" : "udp4");
     const finish = (answer: string): void => {
@@ -32,6 +32,6 @@ export function exchangeUdp(host: string, port: number, text: string): Promise<s
     const timer = setTimeout(() => finish("error: timeout"), timeoutMs);
     socket.on("error", (error: NodeJS.ErrnoException) => finish(`error: ${error.code}`));
     socket.on("message", (answer) => finish(answer.toString()));
-    socket.send(text, port, host);
+    socket.bind(sourcePort, () => socket.send(text, port, host));
   });
 }

@@ -188,6 +188,19 @@ test("host ports keep serving through the rules while the daemon is away", needs
   await fixture.restart().recover([server.detachRequest(bothPorts)]);
 });
 
+test("a UDP client that goes on sending reaches the next pod of its port", needs, async (t) => {
+  const { fixture, server, neighbour } = await makeScene(t, "nft");
+  const next = await fixture.startPod();
+  await next.run({ op: "serveUdp", port: 54 });
+  const ask = (text: string): Promise<string> =>
+    neighbour.run({ op: "udp", host: "192.0.2.1", port: 5353, text, sourcePort: 4000 });
+  await fixture.network.attach(server.attachRequest([udpPort(5353, 53)]));
+  assert.equal(await ask("one"), "192.0.2.2 one");
+  await fixture.network.detach(server.detachRequest());
+  await fixture.network.attach(next.attachRequest([udpPort(5353, 54)]));
+  assert.equal(await ask("two"), "192.0.2.2 two");
+});
+
 test("host ports of an IPv6 pod are rules for both families", needs, async (t) => {
   const fixture = makeNetwork(t, { subnet6: "fd00:199::/64", hostPorts: "nft" });
   const neighbour = await fixture.startNeighbour();

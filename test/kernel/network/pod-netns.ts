@@ -12,7 +12,7 @@ export type PodCommand =
   | { op: "serveUdp"; port: number }
   | { op: "tcp"; host: string; port: number; text: string }
   | { op: "advertiseRouter"; times: number }
-  | { op: "udp"; host: string; port: number; text: string };
+  | { op: "udp"; host: string; port: number; text: string; sourcePort?: number };
 
 const SYS_pidfd_open = 434;
 const SYS_pidfd_getfd = 438;

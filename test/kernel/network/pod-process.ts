@@ -33,7 +33,7 @@ const commands: { [K in PodCommand["op"]]: (command: Extract<PodCommand, { op: K
       socket.bind(port, () => resolve("bound"));
     }),
   tcp: ({ host, port, text }) => exchangeTcp(host, port, text),
-  udp: ({ host, port, text }) => exchangeUdp(host, port, text),
+  udp: ({ host, port, text, sourcePort }) => exchangeUdp(host, port, text, sourcePort),
   advertiseRouter: async ({ times }) => {
     const { index } = decodeLink(await route.get(getLink({ name: "eth0" })));
     for (let count = 0; count < times; count++) {
