@@ -1,0 +1,94 @@
+// The daemon on a machine with cgroup v2 alone.
+import assert from "node:assert/strict";
+import fs from "node:fs";
+import path from "node:path";
+import { after, before, describe, it } from "node:test";
+import { fromInt64, toInt64 } from "../../cri-api/int64.ts";
+import { startDaemon, type TestDaemon } from "../support/daemon.ts";
+import { containerConfig, podConfig } from "../support/pod.ts";
+import { requires } from "../support/requires.ts";
+import { runInPod } from "../support/run-in-pod.ts";
+import { startStaticRegistry, type StaticRegistry } from "../support/static-registry.ts";
+import { busyboxImage } from "../support/test-image.ts";
+
+const needs = requires("root", "cgroup-v2", "package:busybox-static");
+const mebibyte = 1024n * 1024n;
+
+describe("the daemon on cgroup v2", needs, () => {
+  let registry: StaticRegistry;
+  let daemon: TestDaemon;
+  let image: string;
+
+  before(async () => {
+    registry = await startStaticRegistry();
+    daemon = await startDaemon({ registries: [registry.address] });
+    image = registry.add("test/busybox", "1", await busyboxImage());
+    await daemon.client.image.pullImage({ image: { image } });
+  });
+  after(async () => {
+    try {
+      await daemon.close();
+    } finally {
+      await registry.close();
+    }
+  });
+
+  const limited = (memoryBytes: bigint) => ({
+    linux: {
+      resources: {
+        memoryLimitInBytes: toInt64(memoryBytes),
+        cpuQuota: toInt64(20_000n),
+        cpuPeriod: toInt64(100_000n),
+        cpuShares: toInt64(512n),
+      },
+    },
+  });
+
+  it("gives the container a cgroup namespace with its limits", async () => {
+    const script = "cat /proc/self/cgroup; cd /sys/fs/cgroup; cat memory.max cpu.max cpu.weight";
+    const { log } = await runInPod(daemon, {
+      image,
+      command: ["sh", "-c", script],
+      more: limited(64n * mebibyte),
+    });
+    const [cgroup, memory, quota, weight] = log.trimEnd().split("\n");
+    assert.equal(cgroup, "0::/");
+    assert.deepEqual([memory, quota], [String(64n * mebibyte), "20000 100000"]);
+    assert.ok(Number(weight) > 1 && Number(weight) < 100, `cpu.weight is ${weight}`);
+  });
+
+  it("says OOMKilled of a container that outgrew its limit", async () => {
+    const { exitCode, reason } = await runInPod(daemon, {
+      image,
+      command: ["sh", "-c", "exec tail /dev/zero"],
+      more: limited(16n * mebibyte),
+    });
+    assert.deepEqual({ exitCode, reason }, { exitCode: 137, reason: "OOMKilled" });
+  });
+
+  it("kills the whole tree of an exec at its time-out, measures and updates a container", async () => {
+    const { runtime } = daemon.client;
+    const logDirectory = path.join(daemon.directory, "logs");
+    fs.mkdirSync(logDirectory);
+    const pod = podConfig({ name: "v2", logDirectory });
+    const config = containerConfig({
+      name: "c",
+      image,
+      command: ["sleep", "1000"],
+      more: limited(64n * mebibyte),
+    });
+    const { podSandboxId } = await runtime.runPodSandbox({ config: pod });
+    const { containerId } = await runtime.createContainer({ podSandboxId, config, sandboxConfig: pod });
+    await runtime.startContainer({ containerId });
+    const exec = (...cmd: string[]) => runtime.execSync({ containerId, cmd, timeout: toInt64(1n) });
+    await assert.rejects(exec("sh", "-c", "sleep 777 & sleep 777"), { status: "DEADLINE_EXCEEDED" });
+    const { stdout } = await exec("sh", "-c", "ps | grep -c '[s]leep 777'; true");
+    assert.equal(Buffer.from(stdout).toString(), "0\n");
+    const { stats } = await runtime.containerStats({ containerId });
+    assert.ok(fromInt64(stats?.memory?.workingSetBytes?.value) > 0n);
+    const linux = { memoryLimitInBytes: toInt64(32n * mebibyte) };
+    await runtime.updateContainerResources({ containerId, linux });
+    const after = await exec("cat", "/sys/fs/cgroup/memory.max");
+    assert.equal(Buffer.from(after.stdout).toString(), `${32n * mebibyte}\n`);
+  });
+});
