@@ -6,7 +6,6 @@
 #include "hosts.h"
 
 #define ALL_STDIO 7U
-#define CLOCK_SIGNALS (~0ULL)
 
 void program_main(const long *stack);
 
@@ -65,9 +64,11 @@ void program_main(const long *stack) {
     case HOST_SPAWN:
       spawn_host(l);
     case HOST_MONITOR:
+      SYS(prctl, PR_SET_NAME, "cricket-monitor", 0, 0, 0);
       ignore_signals();
       monitor_host(l);
     case HOST_EXEC:
+      SYS(prctl, PR_SET_NAME, "cricket-exec", 0, 0, 0);
       ignore_signals();
       exec_host(l);
     default:

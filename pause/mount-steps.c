@@ -83,17 +83,17 @@ static int attach(struct launch *l, int mount, const char *path, uint32_t create
   return result < 0 ? failed(l, "move_mount", result) : 0;
 }
 
-// The filesystem says in words what it disliked ("e tmpfs: Unknown parameter 'x'").
+// The filesystem says in words what it disliked: "e tmpfs: Bad value for 'size'", the letter being its severity.
 static int filesystem_failed(struct launch *l, int fs, const char *call, const char *key, long error) {
+  char words[DETAIL_SIZE];
+  long length = read_fd(fs, words, sizeof words - 1);
   size_t at = text_copy(l->detail, sizeof l->detail, call);
   at += text_copy(l->detail + at, sizeof l->detail - at, key);
-  if (at + 3 >= sizeof l->detail) return (int)error;
-  long length = read_fd(fs, l->detail + at + 2, sizeof l->detail - at - 3);
-  if (length <= 0) return (int)error;
-  memcpy(l->detail + at, ": ", 2);
-  at += 2 + (size_t)length;
-  if (l->detail[at - 1] == '\n') at--;
-  l->detail[at] = '\0';
+  if (length <= 2) return (int)error;
+  if (words[length - 1] == '\n') length--;
+  words[length] = '\0';
+  at += text_copy(l->detail + at, sizeof l->detail - at, ": ");
+  text_copy(l->detail + at, sizeof l->detail - at, words + 2);
   return (int)error;
 }
 

@@ -42,6 +42,8 @@ void pause_main(void) {
   // As PID 1 a signal without a handler is dropped by the kernel; blocked ones stay pending for rt_sigtimedwait, so
   // that no handler is needed and no wake-up is lost between reaping and waiting.
   call(__NR_rt_sigprocmask, SIG_BLOCK_HOW, (long)&mask, 0, sizeof mask);
+  // What ps shows: the kernel would name it after the descriptor it was started from.
+  call(__NR_prctl, PR_SET_NAME, (long)"pause", 0, 0);
   // Containers may share this pid namespace: they get no look into this process (ptrace, /proc/1/fd).
   call(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0);
   for (;;) {
