@@ -53,7 +53,7 @@ export class HttpTransport {
         origin: url.origin,
         path: url.pathname + url.search,
         method: request.method,
-        headers: request.headers,
+        headers: { "user-agent": "cricket", ...request.headers },
         body: request.body ?? null,
         signal: request.signal,
         headersTimeout: this.stallTimeoutMs,
