@@ -13,7 +13,14 @@ import {
 import { checkCgroupPath } from "./cgroup-path.ts";
 import type { CgroupLimits, CgroupResources, CgroupWrite } from "./cgroup-resources.ts";
 import { oomEventsPath, readCgroupStats, readOomKills, type CgroupStats } from "./cgroup-stats.ts";
-import { createCgroup, enableControllers, listChildren, removeCgroup, removeTree } from "./cgroup-tree.ts";
+import {
+  createCgroup,
+  enableControllers,
+  listChildren,
+  removeCgroup,
+  removeTree,
+  tryRmdir,
+} from "./cgroup-tree.ts";
 import { encodeDeviceFilter } from "./device-filter.ts";
 import { formatException, resolveDeviceRules, type DeviceRule } from "./device-rules.ts";
 import { freeze, hasProcesses, killProcesses, processesOf, thaw } from "./kill-processes.ts";
@@ -45,7 +52,10 @@ export class CgroupManager {
     this.layout = layout;
   }
 
-  /** Makes the cgroup in every hierarchy, with what is missing above it, and sets limits. Existing ones are used. */
+  /**
+   * Makes the cgroup in every hierarchy, with what is missing above it, and sets limits. Existing ones are used.
+   * When it fails in the middle, `remove` takes away what is there.
+   */
   create(path: string, resources?: CgroupResources): void {
     const checked = checkCgroupPath(path);
     createCgroup(this.layout, checked);
@@ -231,6 +241,15 @@ export class CgroupManager {
   /** Removes the cgroup and all below it everywhere. Idempotent. Throws failed-precondition while it has processes. */
   remove(path: string): Promise<void> {
     return removeCgroup(this.layout, checkCgroupPath(path));
+  }
+
+  /**
+   * Removes the cgroup where nothing is left in it, neither processes nor cgroups, and leaves it elsewhere: for the
+   * parent of all pods, when the daemon's host is to look as if it had never run.
+   */
+  prune(path: string): void {
+    const checked = checkCgroupPath(path);
+    for (const { root } of allHierarchies(this.layout)) tryRmdir(root + checked);
   }
 
   /** Moves a running process in, with all its threads: for processes that did not enter by themselves. */

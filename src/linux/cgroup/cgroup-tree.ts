@@ -142,7 +142,7 @@ export async function removeCgroup(layout: CgroupLayout, path: string): Promise<
   }
 }
 
-/** True when the directory is gone, false when it is busy. */
+/** Removes a cgroup with all below it; true when it is gone, false when some of it is busy. */
 export function removeTree(directory: string): boolean {
   if (tryRmdir(directory)) return true;
   const children = childCgroups(directory);
@@ -150,7 +150,8 @@ export function removeTree(directory: string): boolean {
   return children.length > 0 && tryRmdir(directory);
 }
 
-function tryRmdir(directory: string): boolean {
+/** True when the directory is gone, false when it has processes or cgroups in it. */
+export function tryRmdir(directory: string): boolean {
   try {
     rmdirSync(directory);
     return true;

@@ -4,8 +4,11 @@ import { test } from "node:test";
 import { hasCode } from "../../../src/base/errors.ts";
 import { allHierarchies } from "../../../src/linux/cgroup/layout.ts";
 import { readProcessCgroups } from "../../../src/linux/proc.ts";
-import { leakFree } from "../../support/leak-check.ts";
+import { leakFree, type LeakScope } from "../../support/leak-check.ts";
 import { asRoot, cgroupFixture, exitOf, fileOf, needsController, until, v1Alone } from "./cgroup-fixture.ts";
+
+/** Other daemons and tests on the machine come and go. */
+const own: LeakScope = { marks: [`cricket-test-${process.pid}`] };
 
 test(
   "`create()` makes the cgroup and its parents in every hierarchy, twice without harm",
@@ -18,7 +21,7 @@ test(
       assert.ok(existsSync(`${root}${path}/pod/container`), root);
     assert.ok(manager.exists(`${path}/pod`));
     assert.deepEqual(manager.list(path), ["pod"]);
-  }),
+  }, own),
 );
 
 test(
@@ -33,7 +36,7 @@ test(
         fileOf(manager, "cpuset", `${path}/a/b`, file.replace("cpuset.", "cpuset.effective_")),
         "",
       );
-  }),
+  }, own),
 );
 
 test("a process enters all hierarchies, and its threads with it", asRoot, async (t) => {
@@ -145,6 +148,21 @@ test("`remove()` of a cgroup with processes fails and says so", asRoot, async (t
     assert.match(String(error), /rmdir \/.*cricket-test.*: EBUSY/);
     return true;
   });
+});
+
+test("`prune()` removes a cgroup only where nothing is in it", asRoot, async (t) => {
+  const { manager, path, run } = cgroupFixture(t);
+  manager.create(`${path}/a/b`);
+  manager.prune(`${path}/a`);
+  assert.ok(manager.exists(`${path}/a/b`));
+  const child = await run("exec sleep 100", `${path}/a/b`);
+  manager.prune(`${path}/a/b`);
+  assert.ok(manager.exists(`${path}/a/b`));
+  child.kill("SIGKILL");
+  await exitOf(child);
+  assert.ok(await until(() => !manager.hasProcesses(path)));
+  for (const inner of ["/a/b", "/a", "/a"]) manager.prune(path + inner);
+  assert.deepEqual(manager.list(path), []);
 });
 
 test("paths that leave the hierarchy are refused", asRoot, () => {
