@@ -30,11 +30,13 @@ function convert(value: unknown, field: string, enums: Readonly<Record<string, N
   return Object.fromEntries(fieldsOf(value).map(([name, inner]) => [name, convert(inner, name, enums)]));
 }
 
-// Fields that were not on the wire live on the prototype, with their defaults.
+// A message has its fields, in the order of the proto and with their defaults, on its prototype; a map has none there.
 function fieldsOf(message: object): [string, unknown][] {
-  const names: string[] = [];
-  for (const name in message) if (!name.startsWith("$")) names.push(name);
-  return names.map((name) => [name, (message as Record<string, unknown>)[name]]);
+  const prototype = Object.getPrototypeOf(message) as object | null;
+  const isMap = prototype === Object.prototype || prototype === null;
+  const names = Object.keys(isMap ? message : (prototype ?? {}));
+  const fields = names.map((name): [string, unknown] => [name, (message as Record<string, unknown>)[name]]);
+  return fields.filter(([, value]) => value !== null && value !== undefined);
 }
 
 function isInt64(value: object): value is Int64 {

@@ -4,6 +4,7 @@ import { defineCommand } from "./command.ts";
 import { withDaemon } from "./connect.ts";
 import { findContainer, findSandbox } from "./find-object.ts";
 import { forEach } from "./for-each.ts";
+import { removeKeptLogs } from "./kept-logs.ts";
 
 export const rm = defineCommand({
   operands: "CONTAINER|POD...",
@@ -34,4 +35,5 @@ async function removeOne(client: CriClient, text: string, force: boolean): Promi
     throw new Error("the pod is ready: stop it, or use --force");
   await client.runtime.stopPodSandbox({ podSandboxId: sandbox.id });
   await client.runtime.removePodSandbox({ podSandboxId: sandbox.id });
+  removeKeptLogs(sandbox);
 }

@@ -4,6 +4,7 @@ import { resolve } from "node:path";
 import { toInt64 } from "../../cri-api/int64.ts";
 import { v1 } from "../../cri-api/runtime/v1/api.js";
 import { UsageError, type OptionTable, type OptionValues } from "./command.ts";
+import { runLabel } from "./kept-logs.ts";
 import { durationMs, wholeSeconds } from "./duration.ts";
 
 export const runOptions = {
@@ -67,6 +68,11 @@ export function planRun(
   if (image === "") throw new UsageError("the image is empty");
   if (options.rm && options.keep) throw new UsageError("--rm and --keep contradict each other");
   const name = options.name ?? `run-${randomBytes(4).toString("hex")}`;
+  // It becomes a host name and a part of file names.
+  if (!/^[A-Za-z0-9][\w.-]{0,62}$/.test(name))
+    throw new UsageError(
+      `--name ${JSON.stringify(name)} is not made of at most 63 letters, digits, ".", "_" and "-"`,
+    );
   return {
     image,
     pull: pullPolicy(options.pull),
@@ -92,8 +98,8 @@ function planSandbox(options: Options, name: string): v1.PodSandboxConfigSent {
   const { POD, NODE } = v1.NamespaceMode;
   return {
     metadata: { name, namespace: "default", uid: randomBytes(16).toString("hex"), attempt: 0 },
-    hostname: options.hostname ?? (options["host-network"] ? "" : name.slice(0, 63)),
-    labels: { "cricket.dev/run": name },
+    hostname: options.hostname ?? (options["host-network"] ? "" : name),
+    labels: { [runLabel]: name },
     portMappings: options.publish.map(parsePort),
     linux: {
       securityContext: {
@@ -119,7 +125,7 @@ function planContainer(options: Options, plan: ContainerPlan): v1.ContainerConfi
     workingDir: options.workdir ?? "",
     envs: options.env.flatMap((text) => parseEnv(text, plan.env)),
     mounts: options.volume.map((text) => parseVolume(text, plan.workingDirectory)),
-    labels: { "cricket.dev/run": plan.name },
+    labels: { [runLabel]: plan.name },
     logPath: `${plan.name}.log`,
     linux: {
       resources: {

@@ -1,5 +1,5 @@
 // One `cricket run`: image -> pod -> container -> output -> exit status, and everything removed again.
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { RpcError, type CriClient } from "../../cri-api/client.ts";
@@ -8,14 +8,12 @@ import type { v1 as cricket } from "../../cri-api/cricket/v1/api.js";
 import type { v1 } from "../../cri-api/runtime/v1/api.js";
 import { ExitError, exitStatus, Interrupted, type Surroundings } from "./command.ts";
 import { followLog } from "./follow-log.ts";
+import { makeKeptLogDirectory, removeKeptLogs } from "./kept-logs.ts";
 import { LogPrinter } from "./log-printer.ts";
 import { notRunStatus } from "./program-status.ts";
 import { pullImage } from "./pull-image.ts";
 import type { RunPlan } from "./run-plan.ts";
 import { waitForEnd } from "./wait-for-end.ts";
-
-/** Logs of pods that outlive the command. */
-const keptLogsRoot = "/var/log/cricket";
 
 export class RunSession {
   readonly #client: CriClient;
@@ -72,9 +70,8 @@ export class RunSession {
   #makeLogDirectory(): string {
     const { keep, sandbox } = this.#plan;
     if (keep) {
-      const directory = join(keptLogsRoot, `${sandbox.metadata?.name ?? ""}-${sandbox.metadata?.uid ?? ""}`);
-      mkdirSync(directory, { recursive: true, mode: 0o700 });
-      return directory;
+      this.#undo.push(() => Promise.resolve(removeKeptLogs(sandbox)));
+      return makeKeptLogDirectory(sandbox);
     }
     const directory = mkdtempSync(join(tmpdir(), "cricket-run-"));
     this.#undo.push(() => Promise.resolve(rmSync(directory, { recursive: true, force: true })));

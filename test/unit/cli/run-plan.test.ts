@@ -57,6 +57,8 @@ test("`planRun()` refuses contradictions and unknown policies", () => {
   assert.throws(() => plan("--rm", "--keep", "x"), UsageError);
   assert.throws(() => plan("--pull", "sometimes", "x"), UsageError);
   assert.throws(() => plan(""), UsageError);
+  for (const name of ["", "a/b", "..", "a b", "x".repeat(64)])
+    assert.throws(() => plan("--name", name, "x"), UsageError, name);
 });
 
 test("`planRun()` keeps the pod of a detached container", () => {
