@@ -80,15 +80,16 @@ describe("the daemon on cgroup v2", needs, () => {
     const { podSandboxId } = await runtime.runPodSandbox({ config: pod });
     const { containerId } = await runtime.createContainer({ podSandboxId, config, sandboxConfig: pod });
     await runtime.startContainer({ containerId });
-    const exec = (...cmd: string[]) => runtime.execSync({ containerId, cmd, timeout: toInt64(1n) });
-    await assert.rejects(exec("sh", "-c", "sleep 777 & sleep 777"), { status: "DEADLINE_EXCEEDED" });
-    const { stdout } = await exec("sh", "-c", "ps | grep -c '[s]leep 777'; true");
+    const exec = (timeoutSeconds: bigint, ...cmd: string[]) =>
+      runtime.execSync({ containerId, cmd, timeout: toInt64(timeoutSeconds) });
+    await assert.rejects(exec(1n, "sh", "-c", "sleep 777 & sleep 777"), { status: "DEADLINE_EXCEEDED" });
+    const { stdout } = await exec(60n, "sh", "-c", "ps | grep -c '[s]leep 777'; true");
     assert.equal(Buffer.from(stdout).toString(), "0\n");
     const { stats } = await runtime.containerStats({ containerId });
     assert.ok(fromInt64(stats?.memory?.workingSetBytes?.value) > 0n);
     const linux = { memoryLimitInBytes: toInt64(32n * mebibyte) };
     await runtime.updateContainerResources({ containerId, linux });
-    const after = await exec("cat", "/sys/fs/cgroup/memory.max");
+    const after = await exec(60n, "cat", "/sys/fs/cgroup/memory.max");
     assert.equal(Buffer.from(after.stdout).toString(), `${32n * mebibyte}\n`);
   });
 });
