@@ -44,6 +44,7 @@ import type {
   NetworkCondition,
   PodNetwork,
 } from "./pod-network.ts";
+import { findTool } from "./run-tool.ts";
 import { parseSubnet, type Subnet } from "./subnet.ts";
 
 export interface BridgeNetworkConfig {
@@ -97,7 +98,7 @@ export class BridgeNetwork implements PodNetwork {
     this.#addresses = new PodAddresses(config.stateDir, subnets, bootId);
     this.#bridge = new Bridge({ name: config.bridgeName, subnets, mtu: config.mtu }, this.#socket, log);
     this.#removals = new LinkRemovals(this.#removalSocket, log);
-    this.#firewall = new Firewall({ bridgeName: config.bridgeName, subnets }, log);
+    this.#firewall = new Firewall({ bridgeName: config.bridgeName, subnets }, findTool, log);
     this.#hostPorts = new HostPorts(config.hostPorts, () => this.#firewall.table, log);
   }
 
@@ -114,6 +115,8 @@ export class BridgeNetwork implements PodNetwork {
     const cleanup = new CleanupStack();
     cleanup.defer("release host ports", () => this.#hostPorts.release(sandboxId));
     try {
+      // The same sandbox again, right after its detach: its address is on the way to being free.
+      if (this.#removals.has(sandboxId)) await this.#removals.settle();
       const ports = this.#hostPorts.claim(sandboxId, request.portMappings);
       await Promise.all([this.#ensureBridge(), this.#firewall.ensure()]);
       cleanup.defer("release addresses", () => {
@@ -154,6 +157,13 @@ export class BridgeNetwork implements PodNetwork {
     if (!link.carrier) throw failedPrecondition(`${what}: interface ${name} or its peer is down`);
   }
 
+  /** Counters of one pod, in its own directions; undefined where it has no link. */
+  async statisticsOf(sandboxId: string): Promise<InterfaceStatistics | undefined> {
+    const link = await findLink(this.#socket, hostInterface(sandboxId));
+    if (link?.statistics === undefined || sandboxOf(link, this.#bridgeName) !== sandboxId) return undefined;
+    return seenFromPod(link.statistics);
+  }
+
   /** Counters of all attached pods by sandbox id, in the pods' own directions. One netlink exchange for all. */
   async statistics(): Promise<Map<string, InterfaceStatistics>> {
     const statistics = new Map<string, InterfaceStatistics>();
@@ -176,7 +186,10 @@ export class BridgeNetwork implements PodNetwork {
     }
     for (const { sandboxId, portMappings } of live) {
       const ips = this.#addresses.of(sandboxId);
-      if (ips.length === 0) continue;
+      if (ips.length === 0) {
+        this.#log.warn("sandbox has no address lease", { sandbox: shortId(sandboxId) });
+        continue;
+      }
       await this.#hostPorts
         .recover(sandboxId, portMappings, ips)
         .catch((error: unknown) =>

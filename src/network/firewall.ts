@@ -3,20 +3,25 @@ import type { Log } from "../base/log.ts";
 import { failedPrecondition, messageOf } from "../base/errors.ts";
 import type { RulesetOptions } from "./nft-ruleset.ts";
 import { NftTable } from "./nft-table.ts";
-import { findTool, runTool } from "./run-tool.ts";
+import { runTool } from "./run-tool.ts";
 import { formatSubnet, type Subnet } from "./subnet.ts";
 
+export type ToolFinder = (name: string) => string | undefined;
+
 export class Firewall {
+  readonly #find: ToolFinder;
   readonly #options: RulesetOptions;
   readonly #log: Log;
   #table: NftTable | undefined;
   #ready: Promise<void> | undefined;
   #limitation = "";
 
-  constructor(options: RulesetOptions, log: Log) {
+  /** `find` gives the path of a tool of the host, undefined where it is missing. */
+  constructor(options: RulesetOptions, find: ToolFinder, log: Log) {
     this.#options = options;
+    this.#find = find;
     this.#log = log;
-    const nft = findTool("nft");
+    const nft = find("nft");
     if (nft !== undefined) this.#table = new NftTable(nft, options, log);
   }
 
@@ -75,7 +80,7 @@ export class Firewall {
 
   async #masquerade(subnet: Subnet, command: "-A" | "-C" | "-D"): Promise<void> {
     const name = subnet.family === 4 ? "iptables" : "ip6tables";
-    const tool = findTool(name);
+    const tool = this.#find(name);
     if (tool === undefined) throw failedPrecondition(`${name} was not found`);
     const range = formatSubnet(subnet);
     const match = ["-s", range, "!", "-d", range, "!", "-o", this.#options.bridgeName];

@@ -261,12 +261,14 @@ test("`statistics()` counts in the pod's directions, as the pod itself does", ne
   const statistics = await fixture.network.statistics();
   for (const pod of [sender, receiver]) {
     const fromHost = statistics.get(pod.sandboxId);
+    assert.deepEqual(await fixture.network.statisticsOf(pod.sandboxId), fromHost);
     const fromPod = await readInterfaceStatistics(pod.routeSocket);
     assert.ok(fromHost !== undefined && fromPod !== undefined);
     assert.ok(fromPod.txBytes >= 100_000n && fromHost.txBytes >= 100_000n);
     assert.ok(fromPod.rxBytes >= 100_000n && fromHost.rxBytes >= 100_000n);
   }
   assert.equal(await readInterfaceStatistics(sender.routeSocket, "eth9"), undefined);
+  assert.equal(await fixture.network.statisticsOf(newId()), undefined);
 });
 
 test("`attach()` of many pods at once gives each its own address", needs, async (t) => {

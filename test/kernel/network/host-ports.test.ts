@@ -160,7 +160,7 @@ for (const mode of ["nft", "proxy"] as const) {
         fixture.network.attach(pod.attachRequest([tcpPort(8080, 81)])),
         (error) =>
           hasCode(error, "already-exists") &&
-          /^host port 8080\/tcp is taken by sandbox/.test(messageOf(error)),
+          messageOf(error).startsWith("host port 8080/tcp is taken by sandbox"),
       );
       const occupied = createServer().listen(8081, "127.0.0.1");
       await once(occupied, "listening");

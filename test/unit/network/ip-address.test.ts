@@ -61,7 +61,7 @@ test("`parseIp()` refuses what is no plain address and names the field", () => {
   ])
     assert.throws(
       () => parseIp(text, "host_ip"),
-      (error) => hasCode(error, "invalid-argument") && /^host_ip: /.test((error as Error).message),
+      (error) => hasCode(error, "invalid-argument") && (error as Error).message.startsWith("host_ip: "),
     );
 });
 
