@@ -39,9 +39,15 @@ function parseHostPort(mapping: PortMapping, field: string): HostPort {
   const { protocol, hostPort, containerPort } = mapping;
   if (mapping.hostIp === "")
     return { protocol, hostPort, containerPort, families: [4, 6], hostIp: undefined };
-  const hostIp = parseIp(mapping.hostIp, `${field}.host_ip`);
+  const hostIp = unmap(parseIp(mapping.hostIp, `${field}.host_ip`));
   const families = [hostIp.family];
   return { protocol, hostPort, containerPort, families, hostIp: hostIp.value === 0n ? undefined : hostIp };
+}
+
+// "::ffff:127.0.0.1" is another way to write 127.0.0.1, and no address a socket of IPv6 alone can have.
+function unmap(address: IpAddress): IpAddress {
+  if (address.family !== 6 || address.value >> 32n !== 0xffffn) return address;
+  return { family: 4, value: address.value & 0xffffffffn };
 }
 
 function assertPort(value: number, field: string): void {

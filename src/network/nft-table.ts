@@ -13,8 +13,11 @@ export class NftTable {
   readonly #ports = new Map<string, readonly ServedPort[]>();
   #running: Promise<void> = Promise.resolve();
   #next: Promise<void> | undefined;
-  /** The kernel's table may differ from what this object wants. */
-  #stale = true;
+  /**
+   * A change of the ports has not reached the kernel. False at first: what the kernel has from before a restart must
+   * stay until the ports of all live pods are known.
+   */
+  #stale = false;
 
   constructor(nft: string, options: RulesetOptions, log: Log) {
     this.#log = log;
@@ -64,7 +67,7 @@ export class NftTable {
 
   /** Removes the table. Idempotent. */
   async remove(): Promise<void> {
-    this.#stale = true;
+    this.#stale = false;
     await runTool(this.#nft, ["-f", "-"], renderTableRemoval(this.#options.bridgeName));
   }
 

@@ -20,10 +20,17 @@ test("`parseHostPorts()` leaves out mappings without a host port and repeated on
 });
 
 test("`parseHostPorts()` tells all addresses, all of a family, and one address apart", () => {
-  const hosts = ["", "0.0.0.0", "::", "127.0.0.1", "::1"];
+  const hosts = ["", "0.0.0.0", "::", "127.0.0.1", "::1", "::ffff:10.0.0.1"];
   assert.deepEqual(
     hosts.flatMap((hostIp) => names([mapping({ hostIp })])),
-    ["8080/tcp", "0.0.0.0:8080/tcp", "[::]:8080/tcp", "127.0.0.1:8080/tcp", "[::1]:8080/tcp"],
+    [
+      "8080/tcp",
+      "0.0.0.0:8080/tcp",
+      "[::]:8080/tcp",
+      "127.0.0.1:8080/tcp",
+      "[::1]:8080/tcp",
+      "10.0.0.1:8080/tcp",
+    ],
   );
 });
 
