@@ -13,6 +13,15 @@ export interface Rpc<RequestSent, Request, ResponseSent, Response, Streaming ext
   readonly responseDeserialize: (bytes: Buffer) => Response;
 }
 
+/** A message that its sender has encoded already. */
+export class EncodedMessage {
+  readonly bytes: Buffer;
+
+  constructor(bytes: Buffer) {
+    this.bytes = bytes;
+  }
+}
+
 /** Any RPC, for code that does not look into messages. */
 export type AnyRpc = Rpc<never, unknown, never, unknown, boolean>;
 
@@ -181,14 +190,15 @@ function makeRpc<QS, Q, AS, A, Streaming extends boolean>(
   request: MessageType<QS, Q>,
   response: MessageType<AS, A>,
   responseStream: Streaming,
-): Rpc<QS, Q, AS, A, Streaming> {
+): Rpc<QS, Q, AS | EncodedMessage, A, Streaming> {
   return {
     path,
     requestStream: false,
     responseStream,
     requestSerialize: (message) => asBuffer(request.encode(message).finish()),
     requestDeserialize: (bytes) => request.decode(bytes),
-    responseSerialize: (message) => asBuffer(response.encode(message).finish()),
+    responseSerialize: (message) =>
+      message instanceof EncodedMessage ? message.bytes : asBuffer(response.encode(message).finish()),
     responseDeserialize: (bytes) => response.decode(bytes),
   };
 }

@@ -5,8 +5,8 @@ import { containerStatus } from "./rpc/container-status.ts";
 import { createContainer } from "./rpc/create-container.ts";
 import { execSync } from "./rpc/exec-sync.ts";
 import { listContainerStats } from "./rpc/list-container-stats.ts";
-import { listContainers } from "./rpc/list-containers.ts";
-import { listPodSandbox } from "./rpc/list-pod-sandbox.ts";
+import { containerList, listContainers } from "./rpc/list-containers.ts";
+import { listPodSandbox, sandboxList } from "./rpc/list-pod-sandbox.ts";
 import { listPodSandboxStats } from "./rpc/list-pod-sandbox-stats.ts";
 import { podSandboxStats } from "./rpc/pod-sandbox-stats.ts";
 import { podSandboxStatus } from "./rpc/pod-sandbox-status.ts";
@@ -45,24 +45,26 @@ function nodeHandlers({ node }: UseCases) {
 }
 
 function sandboxHandlers({ sandboxes, stats }: UseCases) {
+  const list = sandboxList();
   return {
     RunPodSandbox: (request) => runPodSandbox(sandboxes, request),
     StopPodSandbox: (request) => stopPodSandbox(sandboxes, request),
     RemovePodSandbox: (request) => removePodSandbox(sandboxes, request),
     PodSandboxStatus: (request) => podSandboxStatus(sandboxes, request),
-    ListPodSandbox: (request) => listPodSandbox(sandboxes, request),
+    ListPodSandbox: (request) => listPodSandbox(sandboxes, list, request),
     PodSandboxStats: (request) => podSandboxStats({ sandboxes, stats }, request),
     ListPodSandboxStats: (request) => listPodSandboxStats({ sandboxes, stats }, request),
   } satisfies Partial<Handlers<typeof runtimeService>>;
 }
 
 function containerHandlers({ containers, stats }: UseCases) {
+  const list = containerList();
   return {
     CreateContainer: (request) => createContainer(containers, request),
     StartContainer: (request) => startContainer(containers, request),
     StopContainer: (request) => stopContainer(containers, request),
     RemoveContainer: (request) => removeContainer(containers, request),
-    ListContainers: (request) => listContainers(containers, request),
+    ListContainers: (request) => listContainers(containers, list, request),
     ContainerStatus: (request) => containerStatus(containers, request),
     UpdateContainerResources: (request) => updateContainerResources(containers, request),
     ReopenContainerLog: (request) => reopenContainerLog(containers, request),

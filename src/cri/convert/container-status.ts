@@ -24,8 +24,12 @@ function imageToWire(record: ContainerRecord, name: string): v1.ImageSpecSent {
   };
 }
 
-export function containerToWire(container: ContainerView): v1.ContainerSent {
-  const { record } = container;
+export function containerStateToWire(state: ContainerState): number {
+  return stateNumbers[state];
+}
+
+/** An item of ListContainers without its state, which is derived anew each time. */
+export function containerToWire({ record }: ContainerView): v1.ContainerSent {
   return {
     id: record.id,
     podSandboxId: record.sandboxId,
@@ -34,7 +38,6 @@ export function containerToWire(container: ContainerView): v1.ContainerSent {
     image: imageToWire(record, record.config.image.reference),
     imageRef: record.image.ref,
     imageId: record.image.id,
-    state: stateNumbers[container.state],
     createdAt: toInt64(record.createdAtNs),
     labels: record.config.labels,
     annotations: record.config.annotations,

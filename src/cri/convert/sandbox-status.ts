@@ -4,13 +4,15 @@ import { v1 } from "../../../cri-api/runtime/v1/api.js";
 import type { SandboxView } from "../services.ts";
 import { namespacesToWire } from "./namespaces.ts";
 
-/** What ListPodSandbox and PodSandboxStatus have in common. */
-export function sandboxToWire(sandbox: SandboxView): v1.PodSandboxSent {
-  const { record } = sandbox;
+export function sandboxStateToWire({ isReady }: SandboxView): number {
+  return isReady ? v1.PodSandboxState.SANDBOX_READY : v1.PodSandboxState.SANDBOX_NOTREADY;
+}
+
+/** What ListPodSandbox and PodSandboxStatus have in common, without the state, which is derived anew each time. */
+export function sandboxToWire({ record }: SandboxView): v1.PodSandboxSent {
   return {
     id: record.id,
     metadata: record.config.metadata,
-    state: sandbox.isReady ? v1.PodSandboxState.SANDBOX_READY : v1.PodSandboxState.SANDBOX_NOTREADY,
     createdAt: toInt64(record.createdAtNs),
     labels: record.config.labels,
     annotations: record.config.annotations,
@@ -23,6 +25,7 @@ export function sandboxStatusToWire(sandbox: SandboxView): v1.PodSandboxStatusSe
   const [ip = "", ...others] = record.ips;
   return {
     ...sandboxToWire(sandbox),
+    state: sandboxStateToWire(sandbox),
     // Present also on the node's network: the kubelet then takes the node's address.
     network: { ip, additionalIps: others.map((other) => ({ ip: other })) },
     linux: { namespaces: { options: namespacesToWire(record.config.security.namespaces) } },
