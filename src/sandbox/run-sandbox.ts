@@ -21,7 +21,7 @@ import { releaseSandbox } from "./release-sandbox.ts";
 import type { SandboxConfig } from "./sandbox-config.ts";
 import { mountShm, sandboxFiles, sandboxHostname, writeSandboxFiles } from "./sandbox-files.ts";
 import { pauseCgroup, sandboxKey, type SandboxRecord } from "./sandbox-record.ts";
-import { resolveSysctls, sysctlPath } from "./sandbox-sysctls.ts";
+import { resolveSysctls, type Sysctl } from "./sandbox-sysctls.ts";
 import type { Sandbox, SandboxStore } from "./sandbox-store.ts";
 
 export interface SandboxParts {
@@ -62,9 +62,7 @@ export async function runSandbox(
   return parts.runs.run(key, () => makeSandbox(config, handler, sysctls, parts));
 }
 
-type Sysctls = [name: string, value: string][];
-
-function validate(config: SandboxConfig, handler: string, parts: SandboxParts): Sysctls {
+function validate(config: SandboxConfig, handler: string, parts: SandboxParts): Sysctl[] {
   if (!parts.runtimeHandlers.has(handler))
     throw invalidArgument(`runtime handler ${JSON.stringify(handler)} is not configured`);
   if (config.security.namespaces.user?.mode === "pod")
@@ -78,7 +76,7 @@ function validate(config: SandboxConfig, handler: string, parts: SandboxParts): 
 async function makeSandbox(
   config: SandboxConfig,
   handler: string,
-  sysctls: Sysctls,
+  sysctls: Sysctl[],
   parts: SandboxParts,
 ): Promise<Sandbox> {
   if (config.security.namespaces.network === "pod") assertNetworkReady(parts.network);
@@ -123,7 +121,7 @@ function intent(config: SandboxConfig, handler: string, parts: SandboxParts): Sa
   };
 }
 
-async function populate(sandbox: Sandbox, sysctls: Sysctls, parts: SandboxParts): Promise<string[]> {
+async function populate(sandbox: Sandbox, sysctls: Sysctl[], parts: SandboxParts): Promise<string[]> {
   const { id, config } = sandbox.record;
   const hostname = sandboxHostname(id, config);
   const sockets = await startPause(sandbox, hostname, sysctls, parts);
@@ -146,7 +144,7 @@ async function populate(sandbox: Sandbox, sysctls: Sysctls, parts: SandboxParts)
 async function startPause(
   sandbox: Sandbox,
   hostname: string,
-  sysctls: Sysctls,
+  sysctls: Sysctl[],
   parts: SandboxParts,
 ): Promise<number[]> {
   const { record } = sandbox;
@@ -164,7 +162,7 @@ async function startPause(
       uts: namespaces.network === "pod",
     },
     hostname,
-    sysctls: sysctls.map(([name, value]) => ({ path: sysctlPath(name), value })),
+    sysctls,
     cgroup: join,
     pause: parts.helper.pauseFd,
     ...(rootfs === undefined
