@@ -1,5 +1,5 @@
 // The composition root: builds all parts in order, recovers what an earlier daemon left, listens; closes in reverse.
-import { mkdirSync } from "node:fs";
+import { chmodSync, mkdirSync } from "node:fs";
 import { CleanupStack } from "./base/cleanup-stack.ts";
 import { messageOf } from "./base/errors.ts";
 import { KeyedLock } from "./base/keyed-lock.ts";
@@ -18,6 +18,7 @@ import { lockFile } from "./linux/file-lock.ts";
 import { HelperBinary } from "./linux/helper-binary.ts";
 import { becomeSubreaper, OrphanReaper } from "./linux/reap.ts";
 import { bootId } from "./linux/proc.ts";
+import { notifySupervisor } from "./linux/sd-notify.ts";
 import { createBridgeNetwork } from "./network/bridge-network.ts";
 import { liveAttachments, recoverSandboxes } from "./sandbox/recover-sandboxes.ts";
 import { SandboxStore } from "./sandbox/sandbox-store.ts";
@@ -39,8 +40,10 @@ export async function runDaemon(argv: readonly string[]): Promise<number> {
     const server = await serveCri(useCases(parts), { socketPath: config.socket, log });
     closing.defer("close server", () => server.close());
     log.info("listening", { socket: config.socket, config: files.join(",") });
+    notifySupervisor("READY=1");
     const signal = await stopSignal();
     log.info("stopping", { signal });
+    notifySupervisor("STOPPING=1");
     return 0;
   } finally {
     for (const failure of await closing.unwind()) log.warn("not closed", { error: messageOf(failure) });
@@ -75,6 +78,7 @@ async function open(config: Config, log: Log, closing: CleanupStack): Promise<Da
     containerUsage: () => layerUsage.total(),
   });
   const cgroups = new CgroupManager();
+  closing.defer("remove empty cgroup", () => cgroups.prune(config.cgroup.parent));
   const sandboxes = new SandboxStore(paths.sandboxesRoot);
   const containers = new ContainerStore(paths.containersRoot);
   return {
@@ -102,7 +106,10 @@ async function open(config: Config, log: Log, closing: CleanupStack): Promise<Da
 
 /** Nobody but root looks into the roots (CVE-2024-25621): the modes are set also where the directories exist. */
 function makeRoots(paths: Paths): void {
-  for (const root of [paths.stateRoot, paths.runRoot]) mkdirSync(root, { recursive: true, mode: 0o711 });
+  for (const root of [paths.stateRoot, paths.runRoot]) {
+    mkdirSync(root, { recursive: true, mode: 0o711 });
+    chmodSync(root, 0o711);
+  }
 }
 
 /** Containers first: sandboxes that are unwound may still hold some of them. */

@@ -16,13 +16,13 @@ export async function updateResources(id: string, change: LinuxResources, parts:
   const container = parts.store.get(id);
   await parts.locks.run(container.id, async () => {
     if (container.state === "exited") throw failedPrecondition(`container ${container.id} has exited`);
-    const merged = mergeResources(container.record.resources, change);
+    const resources = mergeResources(container.record.resources, change);
     try {
-      await parts.cgroups.updateResources(container.record.cgroupPath, merged);
+      await parts.cgroups.updateResources(container.record.cgroupPath, resources);
     } catch (error) {
       throw wrapError(`update resources of container ${container.id}`, error);
     }
-    parts.store.update(container, { resources: merged });
+    parts.store.update(container, { resources });
   });
 }
 
@@ -32,7 +32,11 @@ export function mergeResources(now: LinuxResources, change: LinuxResources): Lin
     cpuQuota: change.cpuQuota || now.cpuQuota,
     cpuShares: change.cpuShares || now.cpuShares,
     memoryLimitBytes: change.memoryLimitBytes || now.memoryLimitBytes,
-    memorySwapLimitBytes: change.memorySwapLimitBytes || now.memorySwapLimitBytes,
+    // With a new memory limit alone the old sum of memory and swap means nothing: 0 keeps the allowance there is.
+    memorySwapLimitBytes:
+      change.memoryLimitBytes === 0n
+        ? change.memorySwapLimitBytes || now.memorySwapLimitBytes
+        : change.memorySwapLimitBytes,
     oomScoreAdj: change.oomScoreAdj || now.oomScoreAdj,
     cpusetCpus: change.cpusetCpus || now.cpusetCpus,
     cpusetMems: change.cpusetMems || now.cpusetMems,
