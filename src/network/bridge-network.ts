@@ -180,7 +180,7 @@ export class BridgeNetwork implements PodNetwork {
     try {
       await this.#sweep(liveIds);
       if (live.length > 0) await this.#ensureBridge();
-      else await this.#bridge.probe();
+      else await this.#startEmpty();
     } catch (error) {
       this.#problem = wrapError("pod network", error);
     }
@@ -222,6 +222,15 @@ export class BridgeNetwork implements PodNetwork {
       this.#problem = wrapError("pod network", error);
       throw error;
     }
+  }
+
+  // Rules of a daemon that was killed would go on sending traffic for host ports to pods that are gone.
+  async #startEmpty(): Promise<void> {
+    if ((await this.#bridge.find()) !== undefined) {
+      await this.#removals.settle();
+      await this.#removeAll();
+    }
+    await this.#bridge.probe();
   }
 
   #probe(): void {

@@ -11,6 +11,7 @@ import {
   bridgeName,
   inPod,
   ip,
+  linkNames,
   makeNetwork,
   tcpPort,
   udpPort,
@@ -186,6 +187,17 @@ test("host ports keep serving through the rules while the daemon is away", needs
     "::ffff:192.0.2.2 hi",
   );
   await fixture.restart().recover([server.detachRequest(bothPorts)]);
+});
+
+test("`recover()` without live sandboxes removes the rules of a daemon that was killed", needs, async (t) => {
+  const { fixture, server, neighbour } = await makeScene(t, "nft");
+  await fixture.network.attach(server.attachRequest([tcpPort(8080, 80)]));
+  // Its proxies end with the killed daemon; its rules stay.
+  await fixture.network.close();
+  await fixture.restart().recover([]);
+  const ask = { op: "tcp", host: "192.0.2.1", port: 8080, text: "" } as const;
+  assert.equal(await neighbour.run(ask), "error: ECONNREFUSED");
+  assert.ok(!(await linkNames()).includes(bridgeName));
 });
 
 test("a UDP client that goes on sending reaches the next pod of its port", needs, async (t) => {
