@@ -122,6 +122,9 @@ function wellFormed<R extends AnyRpc>(request: RequestOf<R> | MalformedRequest):
   return request;
 }
 
+// Timers may fire a little before the clock of Date.now() gets there.
+const timerSlackMs = 2;
+
 type AnyServerCall = ServerUnaryCall<unknown, unknown> | ServerWritableStream<unknown, unknown>;
 
 class ServedCall implements Call {
@@ -138,7 +141,7 @@ class ServedCall implements Call {
     const deadline = serverCall.getDeadline();
     // Comes at the deadline and when the client goes away, and also after a normal end, where it does nothing.
     serverCall.once("cancelled", () => {
-      const expired = Number(deadline) <= Date.now();
+      const expired = Number(deadline) - Date.now() < timerSlackMs;
       controller.abort(
         expired
           ? new CricketError("deadline-exceeded", `${name}: the caller's deadline has passed`)
