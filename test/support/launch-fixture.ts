@@ -89,7 +89,7 @@ export interface ProbePath {
 /** A private directory and a detached tmpfs with the probe at /probe; `dispose` removes both. */
 export class LaunchFixture {
   readonly directory = mkdtempSync(join(tmpdir(), "cricket-launch-"));
-  readonly rootfs: number;
+  #rootfs: number;
   readonly containerDir = join(this.directory, "container");
   readonly logPath = join(this.directory, "container.log");
   readonly #target = join(this.directory, "rootfs");
@@ -97,14 +97,26 @@ export class LaunchFixture {
   constructor() {
     mkdirSync(this.#target);
     mkdirSync(this.containerDir, { mode: 0o700 });
-    this.rootfs = createMount("tmpfs", [["mode", "755"]]);
+    this.#rootfs = createMount("tmpfs", [["mode", "755"]]);
+    this.#fill();
+  }
+
+  /** A new rootfs: the old one is gone once its container has ended. */
+  renew(): this {
+    close(this.#rootfs);
+    this.#rootfs = createMount("tmpfs", [["mode", "755"]]);
+    this.#fill();
+    return this;
+  }
+
+  #fill(): void {
     copyFileSync(join(buildDir, "probe"), join(this.path(), "probe"));
     for (const name of ["proc", "dev", "sys", "tmp"]) mkdirSync(join(this.path(), name));
   }
 
   /** The rootfs as a path of this process: the mount is attached nowhere. */
   path(...names: string[]): string {
-    return join(fdPath(this.rootfs), ...names);
+    return join(fdPath(this.#rootfs), ...names);
   }
 
   log(): string {
@@ -117,7 +129,7 @@ export class LaunchFixture {
       { op: "fork", flags },
       { op: "newSession" },
       { op: "setPropagation", path: "/", flags: MS_REC | MS_SLAVE },
-      { op: "attachRootfs", mount: this.rootfs, target: this.#target },
+      { op: "attachRootfs", mount: this.#rootfs, target: this.#target },
     ];
   }
 
@@ -162,7 +174,7 @@ export class LaunchFixture {
   }
 
   dispose(): void {
-    close(this.rootfs);
+    close(this.#rootfs);
     rmSync(this.directory, { recursive: true, force: true });
   }
 }
