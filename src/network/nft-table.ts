@@ -65,6 +65,11 @@ export class NftTable {
     return this.#next;
   }
 
+  /** Resolves when nothing is being written. Never throws: whoever asked for the change has the failure. */
+  async settle(): Promise<void> {
+    await (this.#next ?? this.#running).catch(() => {});
+  }
+
   /** Removes the table. Idempotent. */
   async remove(): Promise<void> {
     this.#stale = false;

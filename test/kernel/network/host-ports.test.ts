@@ -234,6 +234,16 @@ test("SCTP host ports need rules", needs, async (t) => {
   );
 });
 
+test("host ports serve at once and get their rules in the background", needs, async (t) => {
+  const { fixture, server, neighbour } = await makeScene(t, "auto");
+  await fixture.network.attach(server.attachRequest([tcpPort(8080, 80)]));
+  const ask = { op: "tcp", host: "192.0.2.1", port: 8080, text: "hi" } as const;
+  assert.match(await neighbour.run(ask), / hi$/);
+  await fixture.network.close();
+  assert.equal(await neighbour.run(ask), "::ffff:192.0.2.2 hi");
+  await fixture.restart().recover([server.detachRequest([tcpPort(8080, 80)])]);
+});
+
 test("SCTP host ports are rules", needs, async (t) => {
   const fixture = makeNetwork(t);
   const pod = await fixture.startPod();
