@@ -2,6 +2,7 @@
 import { chmodSync, mkdirSync } from "node:fs";
 import { CleanupStack } from "./base/cleanup-stack.ts";
 import { messageOf } from "./base/errors.ts";
+import { packageVersion } from "./cli/package-version.ts";
 import { KeyedLock } from "./base/keyed-lock.ts";
 import { Log } from "./base/log.ts";
 import { SingleFlight } from "./base/single-flight.ts";
@@ -25,7 +26,7 @@ import { SandboxStore } from "./sandbox/sandbox-store.ts";
 import { nodeStats } from "./node-stats.ts";
 import { LayerUsage } from "./snapshot/layer-usage.ts";
 import { openLayerStore } from "./snapshot/open-layer-store.ts";
-import { packageVersion, useCases, type DaemonParts } from "./use-cases.ts";
+import { useCases, type DaemonParts } from "./use-cases.ts";
 
 const reapIntervalMs = 5_000;
 

@@ -1,5 +1,4 @@
 // The use cases of all folders, gathered into the shapes the API edge asks for (cri/services.ts).
-import { readFileSync } from "node:fs";
 import type { KeyedLock } from "./base/keyed-lock.ts";
 import type { Log } from "./base/log.ts";
 import type { SingleFlight } from "./base/single-flight.ts";
@@ -181,17 +180,4 @@ function nodeUseCases({ network, config, log, version }: DaemonParts): NodeUseCa
       return Promise.resolve();
     },
   };
-}
-
-/** The version in package.json, which lies above both src and dist/src. */
-export function packageVersion(): string {
-  for (const up of ["../package.json", "../../package.json"]) {
-    try {
-      const parsed = JSON.parse(readFileSync(new URL(up, import.meta.url), "utf8")) as { version?: unknown };
-      if (typeof parsed.version === "string") return parsed.version;
-    } catch {
-      continue;
-    }
-  }
-  return "0.0.0";
 }
