@@ -52,8 +52,8 @@ function buildTypeScript() {
   const start = performance.now();
   const beganAt = new Date();
   if (!sameList(files)) fs.rmSync(path.join(root, "dist"), { recursive: true, force: true });
-  runOrExit(bin("tsc"), ["-p", "tsconfig.build.json"]);
   copyData(files);
+  runOrExit(bin("tsc"), ["-p", "tsconfig.build.json"]);
   const main = path.join(root, "dist", "src", "main.js");
   if (fs.existsSync(main)) fs.chmodSync(main, 0o755);
   fs.writeFileSync(stamp, files.join("\n"));
