@@ -22,6 +22,10 @@ export interface AttachRequest {
   routeSocket: number;
   portMappings: readonly PortMapping[];
   annotations: Readonly<Record<string, string>>;
+  /** What the pod's resolv.conf says, where the caller gave it. */
+  dns?: { servers: string[]; searches: string[]; options: string[] };
+  /** Absolute path, "" or absent where the caller named none. */
+  cgroupParent?: string;
 }
 
 export interface NetworkAttachment {
@@ -59,6 +63,8 @@ export interface PodNetwork {
   check(sandboxId: string): Promise<void>;
   /** Called once at start: takes up what lives in this process (port proxies) and removes what belongs to no live sandbox. */
   recover(live: readonly DetachRequest[]): Promise<void>;
+  /** The address ranges the cluster gave this node, separated by a comma; checked by the caller. */
+  setPodCidr?(cidr: string): void;
   /** Releases what lives in this process; attachments stay. */
   close(): Promise<void>;
 }

@@ -1,6 +1,6 @@
 // The directory of network configurations (/etc/cni/net.d): which one is in use, and word of changes.
 import { readdirSync, readFileSync, statSync, watch, type FSWatcher } from "node:fs";
-import { dirname, extname, join } from "node:path";
+import { basename, dirname, extname, join, relative } from "node:path";
 import { CricketError, errnoOf, invalidArgument, messageOf } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
 import { parseNetworkConfig, parsePluginConfig, type NetworkConfig } from "./network-config.ts";
@@ -8,7 +8,7 @@ import { parseNetworkConfig, parsePluginConfig, type NetworkConfig } from "./net
 /** `configured` is false only where no file asks for CNI at all. */
 export type LoadedConfig =
   | { configured: false }
-  | { configured: true; config: NetworkConfig; path: string; text: string }
+  | { configured: true; config: NetworkConfig; path: string }
   | { configured: true; config: undefined; problem: string };
 
 const extensions = new Set([".conf", ".conflist", ".json"]);
@@ -26,7 +26,7 @@ export function loadNetworkConfig(directory: string): LoadedConfig {
     const path = join(directory, name);
     try {
       const config = withPluginFiles(parseNetworkConfig(readBounded(path)), directory);
-      return { configured: true, config, path, text: JSON.stringify(config.plugins.map((p) => p.source)) };
+      return { configured: true, config, path };
     } catch (error) {
       problems.push(`${path}: ${messageOf(error)}`);
     }
@@ -111,15 +111,19 @@ export class DirectoryWatch {
     this.#disarm();
     if (this.#closed) return;
     try {
-      for (const path of watchedPaths(this.#directory)) this.#watch(path);
+      for (const { path, entry } of watchedPaths(this.#directory)) this.#watch(path, entry);
     } catch (error) {
       this.#log.warn("network configuration is polled, not watched", { error: messageOf(error) });
       this.#schedule(pollMs);
     }
   }
 
-  #watch(path: string): void {
-    const watcher = watch(path, { persistent: false }, () => this.#schedule(settleMs));
+  #watch(path: string, entry: string | undefined): void {
+    const watcher = watch(path, { persistent: false }, (_event, name) => {
+      // A directory's own name is told when it goes itself.
+      const concerns = entry === undefined || name === null || name === entry || name === basename(path);
+      if (concerns) this.#schedule(settleMs);
+    });
     // The directory may go, and come back.
     watcher.on("error", () => this.#schedule(settleMs));
     this.#watchers.push(watcher);
@@ -138,17 +142,27 @@ export class DirectoryWatch {
   }
 }
 
-/** The directory and its folders, or the nearest directory above that exists. */
-function watchedPaths(directory: string): string[] {
-  for (let path = directory; ; path = dirname(path)) {
-    const entries = tryList(path);
-    if (entries === undefined && path !== dirname(path)) continue;
-    const folders = path === directory ? (entries ?? []) : [];
-    return [path, ...folders.map((name) => join(path, name))];
-  }
+interface WatchedPath {
+  path: string;
+  /** The only entry of interest; undefined for all. */
+  entry: string | undefined;
 }
 
-function tryList(directory: string): string[] | undefined {
+/** The directory and its folders, or the nearest directory above that exists. */
+function watchedPaths(directory: string): WatchedPath[] {
+  const folders = tryListFolders(directory);
+  if (folders !== undefined)
+    return [directory, ...folders.map((name) => join(directory, name))].map((path) => ({
+      path,
+      entry: undefined,
+    }));
+  let path = directory;
+  do path = dirname(path);
+  while (tryListFolders(path) === undefined && path !== dirname(path));
+  return [{ path, entry: relative(path, directory).split("/")[0] }];
+}
+
+function tryListFolders(directory: string): string[] | undefined {
   try {
     const entries = readdirSync(directory, { withFileTypes: true });
     return entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);

@@ -1,0 +1,254 @@
+// The pod network that CNI plugins provide.
+import { existsSync, statfsSync } from "node:fs";
+import { join } from "node:path";
+import {
+  CricketError,
+  failedPrecondition,
+  invalidArgument,
+  messageOf,
+  wrapError,
+} from "../../base/errors.ts";
+import { isId, shortId } from "../../base/ids.ts";
+import { KeyedLock } from "../../base/keyed-lock.ts";
+import type { Log } from "../../base/log.ts";
+import { setLinkUp } from "../../linux/netlink-route.ts";
+import { NetlinkSocket } from "../../linux/netlink-socket.ts";
+import type {
+  AttachRequest,
+  DetachRequest,
+  NetworkAttachment,
+  NetworkCondition,
+  PodNetwork,
+} from "../pod-network.ts";
+import { AttachmentCache, type CachedAttachment } from "./attachment-cache.ts";
+import { capabilityArguments, cniArgs } from "./attachment-arguments.ts";
+import { interfacesOf, podAddresses } from "./attachment-result.ts";
+import { DetachRetries } from "./detach-retries.ts";
+import { killStrays } from "./invocation.ts";
+import { NetworkReadiness } from "./network-readiness.ts";
+import { defaultTimeouts, PluginChain, type CniTimeouts } from "./plugin-chain.ts";
+import { SharedLock } from "./shared-lock.ts";
+
+export interface CniNetworkConfig {
+  cniConfDir: string;
+  /** Searched in order. */
+  cniBinDirs: readonly string[];
+  /** A directory of this network's own: `results` in it holds the attachments. Survives reboots. */
+  stateDir: string;
+  timeouts?: Partial<CniTimeouts>;
+}
+
+const podInterface = "eth0";
+const NSFS_MAGIC = 0x6e736673;
+// A start waits this long for the plugins to say that they are ready; the answer may come later.
+const firstProbeMs = 2_000;
+
+export class CniNetwork implements PodNetwork {
+  readonly #log: Log;
+  readonly #chain: PluginChain;
+  readonly #cache: AttachmentCache;
+  readonly #readiness: NetworkReadiness;
+  readonly #retries: DetachRetries;
+  readonly #locks = new KeyedLock();
+  readonly #collecting = new SharedLock();
+  /** Attachments this process made or is making: what is not in it may have a plugin of an earlier daemon at work. */
+  readonly #own = new Set<string>();
+  #podCidrs: readonly string[] = [];
+  #collection: Promise<void> = Promise.resolve();
+  #isRecovered = false;
+  #collectedNetwork = "";
+
+  /** Reads the configuration and begins to watch it. */
+  constructor(config: CniNetworkConfig, log: Log) {
+    this.#log = log;
+    this.#chain = new PluginChain(config.cniBinDirs, { ...defaultTimeouts, ...config.timeouts }, log);
+    this.#cache = new AttachmentCache(join(config.stateDir, "results"), log);
+    this.#retries = new DetachRetries((sandboxId) => this.#remove(sandboxId, undefined), log);
+    this.#readiness = new NetworkReadiness(config.cniConfDir, this.#chain, log);
+    this.#readiness.onReady = () => this.#collectLater();
+  }
+
+  /** False where no configuration asks for CNI. */
+  get isConfigured(): boolean {
+    return this.#readiness.isConfigured;
+  }
+
+  /** True for a sandbox that plugins may have made something for. */
+  has(sandboxId: string): boolean {
+    return this.#cache.get(sandboxId) !== undefined;
+  }
+
+  condition(): NetworkCondition {
+    return this.#readiness.condition();
+  }
+
+  /** Address ranges of this node, for plugins that take them from the runtime (capability ipRanges). */
+  setPodCidrs(cidrs: readonly string[]): void {
+    this.#podCidrs = cidrs;
+  }
+
+  /** Where this throws, what the plugins made is left to `detach`, which the caller owes in any case. */
+  async attach(request: AttachRequest): Promise<NetworkAttachment> {
+    const { sandboxId } = request;
+    if (!isId(sandboxId)) throw invalidArgument(`sandbox id ${JSON.stringify(sandboxId)} is not an id`);
+    const args = cniArgs(request);
+    const capabilities = capabilityArguments(request, this.#podCidrs);
+    return this.#collecting.shared(() =>
+      this.#locks.run(sandboxId, async () => {
+        if (this.has(sandboxId))
+          throw new CricketError("already-exists", `sandbox ${shortId(sandboxId)} is attached already`);
+        // A configuration that just changed is a moment away from being known.
+        await this.#readiness.settle(firstProbeMs);
+        const attachment = {
+          containerId: sandboxId,
+          interfaceName: podInterface,
+          netnsPath: request.netnsPath,
+          args,
+          capabilityArguments: capabilities,
+        };
+        const cached = { plan: this.#readiness.plan(), attachment, result: undefined };
+        this.#warnOfPorts(request, cached);
+        return this.#add(cached, request.routeSocket);
+      }),
+    );
+  }
+
+  async #add(cached: CachedAttachment, routeSocket: number): Promise<NetworkAttachment> {
+    const { containerId } = cached.attachment;
+    this.#own.add(containerId);
+    // Before ADD, which can half succeed: with the record detach finds what to undo, after a crash too.
+    await Promise.all([this.#cache.begin(cached), raiseLoopback(routeSocket)]);
+    try {
+      const result = await this.#chain.add(cached.plan, cached.attachment);
+      this.#cache.complete(cached, result);
+      const ips = podAddresses(result, podInterface);
+      if (ips.length === 0) throw new CricketError("internal", "the plugins gave the pod no address");
+      return { ips, interfaceName: podInterface };
+    } catch (error) {
+      throw wrapError(`attach sandbox ${shortId(containerId)} to network ${cached.plan.config.name}`, error);
+    }
+  }
+
+  async detach({ sandboxId, netnsPath }: DetachRequest): Promise<void> {
+    try {
+      await this.#remove(sandboxId, netnsPath);
+      this.#retries.forget(sandboxId);
+    } catch (error) {
+      // The caller may give the sandbox up all the same; the address must come free some day.
+      this.#retries.add(sandboxId);
+      throw wrapError(`detach sandbox ${shortId(sandboxId)}`, error);
+    }
+  }
+
+  async check(sandboxId: string): Promise<void> {
+    const what = `network of sandbox ${shortId(sandboxId)}`;
+    const cached = this.#cache.get(sandboxId);
+    if (cached?.result === undefined) throw failedPrecondition(`${what}: it is not attached`);
+    const { plan, attachment, result } = cached;
+    try {
+      await this.#locks.run(sandboxId, () => this.#chain.check(plan, attachment, result));
+    } catch (error) {
+      throw failedPrecondition(`${what}: ${messageOf(error)}`);
+    }
+  }
+
+  /** The interface on the host whose other end is in the pod may be one of these; none for a plugin without pairs. */
+  hostInterfaces(sandboxId: string): string[] {
+    const result = this.#cache.get(sandboxId)?.result;
+    return result === undefined
+      ? []
+      : interfacesOf(result)
+          .filter(({ sandbox, name }) => sandbox === "" && name !== "")
+          .map(({ name }) => name);
+  }
+
+  sandboxIds(): string[] {
+    return this.#cache.list().map(({ attachment }) => attachment.containerId);
+  }
+
+  /**
+   * Attachments of sandboxes that are gone (with a reboot, or half made) are removed, and plugins told to collect
+   * garbage; both go on after this has returned, so that a plugin that hangs does not hold up the start.
+   */
+  async recover(live: readonly DetachRequest[]): Promise<void> {
+    const liveIds = new Set(live.map(({ sandboxId }) => sandboxId));
+    for (const sandboxId of this.sandboxIds()) if (!liveIds.has(sandboxId)) this.#retries.add(sandboxId, 0);
+    this.#isRecovered = true;
+    await this.#readiness.settle(firstProbeMs);
+    this.#collectLater();
+  }
+
+  async close(): Promise<void> {
+    this.#readiness.close();
+    this.#retries.close();
+    await Promise.resolve();
+  }
+
+  /** Resolves when what `recover` began has ended. */
+  async settle(): Promise<void> {
+    await this.#retries.settle();
+    await this.#readiness.settle(Number.POSITIVE_INFINITY);
+    await this.#collection;
+  }
+
+  async #remove(sandboxId: string, netnsPath: string | undefined): Promise<void> {
+    await this.#collecting.shared(() =>
+      this.#locks.run(sandboxId, async () => {
+        const cached = this.#cache.get(sandboxId);
+        if (cached === undefined) return;
+        if (cached.result === undefined && !this.#own.has(sandboxId)) await killStrays(sandboxId);
+        const attachment = withLivingNetns(cached.attachment, netnsPath);
+        await this.#chain.delete(cached.plan, attachment, cached.result);
+        this.#cache.delete(cached);
+        this.#own.delete(sandboxId);
+      }),
+    );
+  }
+
+  // Once for each network: what was left by earlier daemons and other times.
+  #collectLater(): void {
+    if (!this.#isRecovered || !this.#readiness.condition().ready) return;
+    const plan = this.#readiness.plan();
+    if (plan.config.name === this.#collectedNetwork) return;
+    this.#collectedNetwork = plan.config.name;
+    this.#collection = this.#retries
+      .settle()
+      .then(() =>
+        this.#collecting.exclusive(async () => {
+          const valid = this.#cache
+            .list()
+            .filter((cached) => cached.plan.config.name === plan.config.name)
+            .map(({ attachment }) => ({
+              containerID: attachment.containerId,
+              ifname: attachment.interfaceName,
+            }));
+          return this.#chain.collectGarbage(plan, valid);
+        }),
+      )
+      .then((failures) => {
+        for (const { message } of failures)
+          this.#log.warn("network garbage not collected", { error: message });
+      });
+  }
+
+  #warnOfPorts({ portMappings, sandboxId }: AttachRequest, { plan }: CachedAttachment): void {
+    const isWanted = portMappings.some(({ hostPort }) => hostPort > 0);
+    if (!isWanted || plan.config.plugins.some(({ capabilities }) => capabilities.has("portMappings"))) return;
+    this.#log.warn("no plugin of the network opens host ports", {
+      sandbox: shortId(sandboxId),
+      network: plan.config.name,
+    });
+  }
+}
+
+async function raiseLoopback(routeSocket: number): Promise<void> {
+  await NetlinkSocket.over(routeSocket).request([setLinkUp({ name: "lo" })]);
+}
+
+// After a reboot the pin is gone, or an empty file: plugins are to know that there is nothing to look for
+// (cri-o#2849: another namespace under the old name would be worse).
+function withLivingNetns<T extends { netnsPath: string }>(attachment: T, path: string | undefined): T {
+  const netnsPath = path ?? attachment.netnsPath;
+  const isAlive = existsSync(netnsPath) && statfsSync(netnsPath).type === NSFS_MAGIC;
+  return { ...attachment, netnsPath: isAlive ? netnsPath : "" };
+}

@@ -1,0 +1,137 @@
+// Which configuration is in use, and whether its plugins can serve it: the NetworkReady condition.
+import { setTimeout as delay } from "node:timers/promises";
+import { CricketError, messageOf } from "../../base/errors.ts";
+import type { Log } from "../../base/log.ts";
+import type { NetworkCondition } from "../pod-network.ts";
+import { DirectoryWatch, loadNetworkConfig, type LoadedConfig } from "./config-directory.ts";
+import type { CniNetworkPlan, PluginChain } from "./plugin-chain.ts";
+
+const notReady = (message: string): NetworkCondition => ({
+  ready: false,
+  reason: "NetworkPluginNotReady",
+  message,
+});
+
+// While the network is not ready somebody waits for it; while it is, the kubelet's own questions are often enough.
+const retryMs = 1_000;
+const staleMs = 5_000;
+
+export class NetworkReadiness {
+  /** Called whenever the network becomes ready. */
+  onReady: () => void = () => {};
+  readonly #directory: string;
+  readonly #chain: PluginChain;
+  readonly #log: Log;
+  readonly #watch: DirectoryWatch;
+  #loaded: LoadedConfig = { configured: false };
+  #plan: CniNetworkPlan | undefined;
+  #condition: NetworkCondition = notReady("the plugins have not been asked yet");
+  #probe: Promise<void> | undefined;
+  #probedAtMs = 0;
+  #retry: NodeJS.Timeout | undefined;
+  #generation = 0;
+  #closed = false;
+
+  constructor(directory: string, chain: PluginChain, log: Log) {
+    this.#directory = directory;
+    this.#chain = chain;
+    this.#log = log;
+    this.#watch = new DirectoryWatch(directory, () => this.#load(), log);
+    this.#load();
+  }
+
+  get isConfigured(): boolean {
+    return this.#loaded.configured;
+  }
+
+  /** From memory; asks the plugins again in the background when the last answer is old. */
+  condition(): NetworkCondition {
+    if (performance.now() - this.#probedAtMs > staleMs) this.#begin();
+    return this.#condition;
+  }
+
+  /** What attachments are made with now. @throws unavailable */
+  plan(): CniNetworkPlan {
+    if (this.#plan === undefined) throw new CricketError("unavailable", this.#condition.message);
+    return this.#plan;
+  }
+
+  /** Resolves when the answer to the question under way is there, or when the time is over. */
+  async settle(timeoutMs: number): Promise<void> {
+    const probe = this.#probe ?? Promise.resolve();
+    if (!Number.isFinite(timeoutMs)) return probe;
+    const waiting = new AbortController();
+    const { signal } = waiting;
+    await Promise.race([probe, delay(timeoutMs, undefined, { signal, ref: false }).catch(() => {})]);
+    waiting.abort();
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#watch.close();
+    clearTimeout(this.#retry);
+  }
+
+  #load(): void {
+    this.#generation++;
+    this.#plan = undefined;
+    this.#probe = undefined;
+    clearTimeout(this.#retry);
+    const loaded = this.#tryLoad();
+    this.#loaded = loaded;
+    if (!loaded.configured) return;
+    if (loaded.config === undefined) {
+      this.#condition = notReady(loaded.problem);
+      this.#log.warn("no valid network configuration", { error: loaded.problem });
+      return;
+    }
+    this.#log.info("network configuration", { path: loaded.path, network: loaded.config.name });
+    this.#condition = notReady(`the plugins of network ${loaded.config.name} have not answered yet`);
+    this.#begin();
+  }
+
+  #tryLoad(): LoadedConfig {
+    try {
+      return loadNetworkConfig(this.#directory);
+    } catch (error) {
+      return { configured: true, config: undefined, problem: messageOf(error) };
+    }
+  }
+
+  #begin(): void {
+    if (this.#probe !== undefined || this.#closed || !this.#loaded.configured) return;
+    const { config } = this.#loaded;
+    if (config === undefined) return;
+    const generation = this.#generation;
+    this.#probe = this.#ask(config).then((outcome) => {
+      if (generation !== this.#generation) return;
+      this.#probe = undefined;
+      this.#probedAtMs = performance.now();
+      this.#settle(outcome);
+    });
+  }
+
+  async #ask(config: CniNetworkPlan["config"]): Promise<{ plan?: CniNetworkPlan; problem?: string }> {
+    let plan = this.#plan;
+    try {
+      plan ??= await this.#chain.plan(config);
+      await this.#chain.status(plan);
+      return { plan };
+    } catch (error) {
+      return { ...(plan === undefined ? {} : { plan }), problem: messageOf(error) };
+    }
+  }
+
+  #settle({ plan, problem }: { plan?: CniNetworkPlan; problem?: string }): void {
+    const wasReady = this.#condition.ready;
+    this.#plan = plan;
+    this.#condition = problem === undefined ? { ready: true, reason: "", message: "" } : notReady(problem);
+    if (problem !== undefined) {
+      if (wasReady) this.#log.warn("network is not ready", { error: problem });
+      if (!this.#closed) this.#retry = setTimeout(() => this.#begin(), retryMs).unref();
+    } else if (!wasReady) {
+      this.#log.info("network is ready", { network: plan?.config.name, cni: plan?.version });
+      this.onReady();
+    }
+  }
+}

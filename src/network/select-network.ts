@@ -1,0 +1,93 @@
+// The pod network of the node: CNI plugins where a configuration asks for them, else the embedded bridge. A pod stays
+// with what attached it, whatever the configuration says later: CNI keeps a record of each attachment from before its
+// first step, and what has none is the bridge's.
+import { join } from "node:path";
+import type { Log } from "../base/log.ts";
+import type { InterfaceStatistics } from "../linux/netlink-route.ts";
+import { NETLINK_ROUTE, NetlinkSocket } from "../linux/netlink-socket.ts";
+import { createBridgeNetwork, type BridgeNetwork, type BridgeNetworkConfig } from "./bridge-network.ts";
+import { findLink } from "./bridge.ts";
+import { CniNetwork, type CniNetworkConfig } from "./cni/cni-network.ts";
+import { PodCidrs } from "./cni/pod-cidrs.ts";
+import { seenFromPod } from "./pod-link.ts";
+import type {
+  AttachRequest,
+  DetachRequest,
+  NetworkAttachment,
+  NetworkCondition,
+  PodNetwork,
+} from "./pod-network.ts";
+
+export type SelectNetworkConfig = BridgeNetworkConfig & CniNetworkConfig;
+
+/** Throws invalid-argument that names the setting. Touches nothing but `stateDir`. */
+export function selectNetwork(config: SelectNetworkConfig, log: Log): SelectedNetwork {
+  const bridge = createBridgeNetwork(config, log);
+  const stateDir = join(config.stateDir, "cni");
+  const cni = new CniNetwork({ ...config, stateDir }, log);
+  return new SelectedNetwork(bridge, cni, new PodCidrs(join(stateDir, "pod-cidrs")));
+}
+
+export class SelectedNetwork implements PodNetwork {
+  readonly #bridge: BridgeNetwork;
+  readonly #cni: CniNetwork;
+  readonly #podCidrs: PodCidrs;
+  readonly #socket = NetlinkSocket.open(NETLINK_ROUTE);
+
+  constructor(bridge: BridgeNetwork, cni: CniNetwork, podCidrs: PodCidrs) {
+    this.#bridge = bridge;
+    this.#cni = cni;
+    this.#podCidrs = podCidrs;
+    cni.setPodCidrs(podCidrs.current);
+  }
+
+  condition(): NetworkCondition {
+    return this.#cni.isConfigured ? this.#cni.condition() : this.#bridge.condition();
+  }
+
+  attach(request: AttachRequest): Promise<NetworkAttachment> {
+    return this.#cni.isConfigured ? this.#cni.attach(request) : this.#bridge.attach(request);
+  }
+
+  detach(request: DetachRequest): Promise<void> {
+    return this.#of(request.sandboxId).detach(request);
+  }
+
+  check(sandboxId: string): Promise<void> {
+    return this.#of(sandboxId).check(sandboxId);
+  }
+
+  async recover(live: readonly DetachRequest[]): Promise<void> {
+    const ofCni = live.filter(({ sandboxId }) => this.#cni.has(sandboxId));
+    const ofBridge = live.filter(({ sandboxId }) => !this.#cni.has(sandboxId));
+    await Promise.all([this.#bridge.recover(ofBridge), this.#cni.recover(ofCni)]);
+  }
+
+  async close(): Promise<void> {
+    this.#socket.close();
+    await Promise.all([this.#bridge.close(), this.#cni.close()]);
+  }
+
+  /** The address range the cluster gave this node, for plugins that take it; survives restarts. */
+  setPodCidr(cidr: string): void {
+    this.#podCidrs.set(cidr);
+    this.#cni.setPodCidrs(this.#podCidrs.current);
+  }
+
+  /**
+   * Counters of one pod's interface, in its own directions; undefined where no interface of the host mirrors it (a
+   * macvlan has none).
+   */
+  async statisticsOf(sandboxId: string): Promise<InterfaceStatistics | undefined> {
+    if (!this.#cni.has(sandboxId)) return this.#bridge.statisticsOf(sandboxId);
+    for (const name of this.#cni.hostInterfaces(sandboxId)) {
+      const link = await findLink(this.#socket, name);
+      if (link?.kind === "veth" && link.statistics !== undefined) return seenFromPod(link.statistics);
+    }
+    return undefined;
+  }
+
+  #of(sandboxId: string): PodNetwork {
+    return this.#cni.has(sandboxId) ? this.#cni : this.#bridge;
+  }
+}
