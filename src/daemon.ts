@@ -20,7 +20,7 @@ import { HelperBinary } from "./linux/helper-binary.ts";
 import { becomeSubreaper, OrphanReaper } from "./linux/reap.ts";
 import { bootId } from "./linux/proc.ts";
 import { notifySupervisor } from "./linux/sd-notify.ts";
-import { createBridgeNetwork } from "./network/bridge-network.ts";
+import { selectNetwork } from "./network/select-network.ts";
 import { liveAttachments, recoverSandboxes } from "./sandbox/recover-sandboxes.ts";
 import { SandboxStore } from "./sandbox/sandbox-store.ts";
 import { nodeStats } from "./node-stats.ts";
@@ -65,7 +65,7 @@ async function open(config: Config, log: Log, closing: CleanupStack): Promise<Da
   closing.defer("close helper", () => helper.close());
   const layers = await openLayerStore({ root: paths.layersRoot, log });
   closing.defer("close layers", () => layers.close());
-  const network = createBridgeNetwork({ ...config.network, stateDir: paths.networkRoot }, log);
+  const network = selectNetwork({ ...config.network, stateDir: paths.networkRoot }, log);
   closing.defer("close network", () => network.close());
   const layerUsage = new LayerUsage(paths.containerLayersRoot);
   const images = await ImageService.open({

@@ -3,7 +3,7 @@ import type { Paths } from "./config/paths.ts";
 import type { Container, ContainerStore } from "./container/container-store.ts";
 import type { StatsUseCases } from "./cri/services.ts";
 import type { CgroupManager } from "./linux/cgroup/cgroup-manager.ts";
-import type { BridgeNetwork } from "./network/bridge-network.ts";
+import type { SelectedNetwork } from "./network/select-network.ts";
 import type { Sandbox, SandboxStore } from "./sandbox/sandbox-store.ts";
 import type { LayerUsage } from "./snapshot/layer-usage.ts";
 import { NodeStats } from "./stats/node-stats.ts";
@@ -12,7 +12,7 @@ export interface NodeStatsParts {
   cgroups: CgroupManager;
   sandboxes: SandboxStore;
   containers: ContainerStore;
-  network: BridgeNetwork;
+  network: SelectedNetwork;
   layerUsage: LayerUsage;
   paths: Paths;
 }
@@ -24,7 +24,7 @@ export function nodeStats(parts: NodeStatsParts): StatsUseCases {
     writableLayerMountpoint: parts.paths.containerLayersRoot,
     interfacesOf: async (sandbox) => {
       if (sandbox.usesHostNetwork) return undefined;
-      const counters = (await parts.network.statistics()).get(sandbox.id);
+      const counters = await parts.network.statisticsOf(sandbox.id);
       return counters === undefined ? [] : [{ name: "eth0", ...counters }];
     },
     containersOf: (sandbox) =>

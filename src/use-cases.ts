@@ -176,6 +176,7 @@ function nodeUseCases({ network, config, log, version }: DaemonParts): NodeUseCa
     cgroupDriver: () => config.cgroup.driver,
     // The kubelet records the CIDR only if this succeeds; the embedded network has its own subnet.
     updatePodCidr: (cidr) => {
+      network.setPodCidr?.(cidr);
       log.info("pod CIDR of the node", { cidr });
       return Promise.resolve();
     },

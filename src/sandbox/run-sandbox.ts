@@ -198,6 +198,8 @@ async function attachNetwork(sandbox: Sandbox, routeSocket: number, parts: Sandb
       routeSocket,
       portMappings: config.portMappings,
       annotations: config.annotations,
+      ...(config.dns === undefined ? {} : { dns: config.dns }),
+      cgroupParent: config.cgroupParent,
     });
     return attachment.ips;
   } finally {
