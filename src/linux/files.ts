@@ -200,12 +200,12 @@ export function renameat(oldDirfd: number, oldPath: PathName, dirfd: number, pat
 
 /** unlinkat(2) off the main thread: it waits for the journal, and for the blocks of a large file to be freed. */
 export async function unlinkatAsync(dirfd: number, path: PathName, flags = 0): Promise<void> {
-  checkAt(await callAsync(cUnlinkat, dirfd, path, flags), "unlinkat", path);
+  await callAsync({ syscall: "unlinkat", path: printablePath(path) }, cUnlinkat, dirfd, path, flags);
 }
 
 /** fsync(2) off the main thread; on a directory it makes the renames in it durable. */
 export async function fsync(fd: number): Promise<void> {
-  check(await callAsync(cFsync, fd), "fsync", `fd ${fd}`);
+  await callAsync({ syscall: "fsync", path: `fd ${fd}` }, cFsync, fd);
 }
 
 export function close(fd: number): void {
@@ -214,19 +214,23 @@ export function close(fd: number): void {
 
 /** syncfs(2), off the main thread: it can take seconds on a busy disk. */
 export async function syncfs(fd: number): Promise<void> {
-  const result = await callAsync(cSyncfs, fd);
-  check(result, "syncfs", `fd ${fd}`);
+  await callAsync({ syscall: "syncfs", path: `fd ${fd}` }, cSyncfs, fd);
 }
 
-/** Runs a koffi function on the libuv pool; koffi carries errno over to the callback. */
+/**
+ * Runs a koffi function on the libuv pool. A result of -1 rejects with a SyscallError: koffi carries errno over to the
+ * callback and not beyond it.
+ */
 export function callAsync(
+  call: { syscall: string; path?: string },
   fn: KoffiFunc<(...args: unknown[]) => unknown>,
   ...args: unknown[]
 ): Promise<number> {
   return new Promise((resolve, reject) => {
     fn.async(...args, (error: Error | null, result: unknown) => {
-      if (error === null) resolve(Number(result));
-      else reject(error);
+      if (error !== null) reject(error);
+      else if (Number(result) === -1) reject(new SyscallError(call.syscall, lastErrno(), call.path));
+      else resolve(Number(result));
     });
   });
 }

@@ -19,6 +19,8 @@ export const libc = loadLibc();
 const errnoNames = new Map(Object.entries(constants.errno).map(([name, value]) => [value, name]));
 // libuv's table lacks these; the numbers are those of asm-generic/errno.h, the same on x86-64 and arm64.
 const moreErrnoNames: [number, string][] = [
+  // Of two names for one number the table's last would win (EWOULDBLOCK); the kernel's own is the first.
+  [11, "EAGAIN"],
   [15, "ENOTBLK"],
   [61, "ENODATA"],
   [62, "ETIME"],

@@ -27,7 +27,7 @@ export async function releaseMemory(): Promise<void> {
   }
   const trim = findTrim();
   // Off the main thread: it walks all arenas.
-  if (trim !== undefined) await callAsync(trim, 0);
+  if (trim !== undefined) await callAsync({ syscall: "malloc_trim" }, trim, 0);
 }
 
 // V8 offers no other way without a command-line flag, and a daemon at rest allocates too little to be collected.
