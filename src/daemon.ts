@@ -9,7 +9,7 @@ import { SingleFlight } from "./base/single-flight.ts";
 import type { Config } from "./config/config.ts";
 import { loadConfig } from "./config/load-config.ts";
 import { derivePaths, type Paths } from "./config/paths.ts";
-import { readNodeFacts } from "./container/node-facts.ts";
+import { readNodeFacts, warmSeccomp } from "./container/node-facts.ts";
 import { recoverContainers } from "./container/recover-containers.ts";
 import { ContainerStore } from "./container/container-store.ts";
 import { serveCri } from "./cri/serve-cri.ts";
@@ -38,6 +38,7 @@ export async function runDaemon(argv: readonly string[]): Promise<number> {
   try {
     const parts = await open(config, log, closing);
     await recover(parts);
+    warmSeccomp(parts.facts);
     const server = await serveCri(useCases(parts), { socketPath: config.socket, log });
     closing.defer("close server", () => server.close());
     log.info("listening", { socket: config.socket, config: files.join(",") });

@@ -6,7 +6,9 @@ import type { CgroupLayout } from "../linux/cgroup/layout.ts";
 import { probeKernel } from "../linux/kernel-features.ts";
 import { capabilityBoundingSet } from "../linux/proc.ts";
 import { defaultSeccompProfile } from "../oci/seccomp-default.ts";
-import { parseSeccompProfile, type SeccompProfile } from "../oci/seccomp-profile.ts";
+import { hasLibseccomp } from "../linux/seccomp.ts";
+import { compileSeccomp } from "../oci/compile-seccomp.ts";
+import { parseSeccompProfile, resolveSeccompProfile, type SeccompProfile } from "../oci/seccomp-profile.ts";
 import type { HostFacts } from "./build-spec.ts";
 
 export interface NodeFacts {
@@ -35,6 +37,16 @@ export function readNodeFacts(layout: CgroupLayout, defaults: ContainerDefaults)
       defaults.seccompProfile === "" ? defaultSeccompProfile : readSeccompProfile(defaults.seccompProfile),
     logMaxLineBytes: defaults.logMaxLineBytes,
   };
+}
+
+/**
+ * Compiles RuntimeDefault for the default capabilities: libseccomp takes some 20 ms for it, which the first container
+ * would have to wait for. Compilations are kept by content.
+ */
+export function warmSeccomp({ host, seccompProfile }: NodeFacts): void {
+  if (!hasLibseccomp()) return;
+  const { architecture, kernelVersion, defaultCapabilities: capabilities } = host;
+  compileSeccomp(resolveSeccompProfile(seccompProfile, { capabilities, architecture, kernelVersion }));
 }
 
 /** A profile file: the configured one, or a pod's Localhost profile. */
