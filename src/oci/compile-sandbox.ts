@@ -22,8 +22,8 @@ export interface SandboxLaunch {
   /** A user namespace of the pod's own. */
   userMaps?: IdMaps;
   hostname: string;
-  /** Checked and resolved: `path` is below /proc/sys. */
-  sysctls: readonly { path: string; value: string }[];
+  /** Checked and resolved: `path` is below /proc/sys. `optional`: nobody asked for it, and the kernel may lack it. */
+  sysctls: readonly { path: string; value: string; optional?: boolean }[];
   cgroup: CgroupJoin;
   /** The static pause program. */
   pause: Descriptor;
@@ -93,10 +93,11 @@ function compileSandboxHostname({ namespaces, hostname }: SandboxLaunch): Step[]
 }
 
 function compileSandboxSysctls({ sysctls }: SandboxLaunch): Step[] {
-  return sysctls.map(({ path, value }): Step => ({
+  return sysctls.map(({ path, value, optional = false }): Step => ({
     op: "writeProc",
     path,
     value,
+    optional,
     because: { why: "kernel parameter of the pod's namespaces", source: "CRI LinuxPodSandboxConfig.sysctls" },
   }));
 }

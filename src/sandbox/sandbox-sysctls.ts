@@ -6,6 +6,8 @@ export interface Sysctl {
   /** "/proc/sys/net/ipv4/ip_forward" */
   path: string;
   value: string;
+  /** A default nobody asked for: a kernel that lacks it (no IPv6) runs pods all the same. */
+  optional: boolean;
 }
 
 /**
@@ -19,20 +21,27 @@ export function resolveSysctls(
   namespaces: NamespaceOptions,
   allowed: readonly string[],
 ): Sysctl[] {
-  const values = new Map<string, string>(namespaces.network === "pod" ? podNetworkDefaults : []);
+  const values = new Map<string, string>();
   for (const [given, value] of Object.entries(asked)) {
     const parts = parseName(given);
     assertAllowed(parts.join("."), namespaces, allowed);
     if (/[\0\n]/.test(value)) throw invalidArgument(`sysctl ${given} has a value with a newline or NUL`);
     values.set(parts.join("/"), value);
   }
-  return [...values].map(([path, value]) => ({ path: `/proc/sys/${path}`, value }));
+  const defaults =
+    namespaces.network === "pod" ? podNetworkDefaults.filter(([path]) => !values.has(path)) : [];
+  return [
+    ...defaults.map(([path, value]) => ({ path: `/proc/sys/${path}`, value, optional: true })),
+    ...[...values].map(([path, value]) => ({ path: `/proc/sys/${path}`, value, optional: false })),
+  ];
 }
 
 // What the field's runtimes have set since ports and ping no longer need a capability in pods.
 const podNetworkDefaults: readonly (readonly [string, string])[] = [
   ["net/ipv4/ip_unprivileged_port_start", "0"],
   ["net/ipv4/ping_group_range", "0 2147483647"],
+  // A pod must not be able to give another one its routes (CVE-2020-10749).
+  ["net/ipv6/conf/default/accept_ra", "0"],
 ];
 
 // sysctl(8) accepts "net/ipv4/..." too; there a dot belongs to the name (an interface such as eth0.100).

@@ -11,7 +11,7 @@ const hosts: NamespaceOptions = { network: "node", pid: "container", ipc: "node"
 const paths = (asked: Record<string, string>, namespaces = own): string[] =>
   resolveSysctls(asked, namespaces, allowed)
     .map(({ path }) => path)
-    .filter((path) => !/ip_unprivileged_port_start|ping_group_range/.test(path));
+    .filter((path) => !/ip_unprivileged_port_start|ping_group_range|accept_ra/.test(path));
 
 test("resolveSysctls() takes dots and slashes, and keeps a dot inside a name", () => {
   assert.deepEqual(paths({ "net.ipv4.ip_forward": "1" }), ["/proc/sys/net/ipv4/ip_forward"]);
@@ -26,8 +26,9 @@ test("resolveSysctls() takes dots and slashes, and keeps a dot inside a name", (
 
 test("resolveSysctls() gives pods with a network of their own unprivileged ports and ping", () => {
   assert.deepEqual(resolveSysctls({}, own, allowed), [
-    { path: "/proc/sys/net/ipv4/ip_unprivileged_port_start", value: "0" },
-    { path: "/proc/sys/net/ipv4/ping_group_range", value: "0 2147483647" },
+    { path: "/proc/sys/net/ipv4/ip_unprivileged_port_start", value: "0", optional: true },
+    { path: "/proc/sys/net/ipv4/ping_group_range", value: "0 2147483647", optional: true },
+    { path: "/proc/sys/net/ipv6/conf/default/accept_ra", value: "0", optional: true },
   ]);
   assert.deepEqual(resolveSysctls({}, hosts, allowed), []);
   const asked = resolveSysctls({ "net.ipv4.ip_unprivileged_port_start": "1024" }, own, allowed);
