@@ -222,7 +222,7 @@ describe("exec", requires("root"), () => {
       assert.deepEqual(lines.slice(0, 2), ["24 80", "50 132"]);
       // The interrupt character reaches the foreground process of the controlling terminal.
       session.stdin.write("\x03");
-      assert.equal((await session.exit).signal, 2);
+      assert.equal((await session.exit).exitCode, 130);
     } finally {
       fixture.dispose();
     }

@@ -109,9 +109,14 @@ static int background(double seconds) {
 
 static void ignore(int signal) { (void)signal; }
 
+static void interrupted(int signal) { _exit(128 + signal); }
+
 static void winsize(void) {
   struct sigaction action = {.sa_handler = ignore};
+  struct sigaction interrupt = {.sa_handler = interrupted};
   sigaction(SIGWINCH, &action, NULL);
+  // As process 1 it would not get a signal it does not handle.
+  sigaction(SIGINT, &interrupt, NULL);
   for (;;) {
     struct winsize size = {0};
     ioctl(0, TIOCGWINSZ, &size);
