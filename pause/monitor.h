@@ -5,7 +5,7 @@
 #include "hosts.h"
 #include "log.h"
 
-#define MAX_CLIENTS 17  // the daemon's inherited socket and sixteen more
+#define MAX_CLIENTS 65  // the daemon's inherited socket and sixty-four more
 #define CLIENT_DAEMON 0
 
 enum monitor_phase { PHASE_SETTING_UP, PHASE_AT_GATE, PHASE_STARTING, PHASE_RUNNING };

@@ -1,7 +1,8 @@
 // The composition root: builds all parts in order, recovers what an earlier daemon left, listens; closes in reverse.
 import { chmodSync, mkdirSync } from "node:fs";
 import { CleanupStack } from "./base/cleanup-stack.ts";
-import { messageOf } from "./base/errors.ts";
+import { invalidArgument, messageOf } from "./base/errors.ts";
+import { StreamingServer, type StreamingOptions } from "./streaming/streaming-server.ts";
 import { packageVersion } from "./cli/package-version.ts";
 import { KeyedLock } from "./base/keyed-lock.ts";
 import { Log } from "./base/log.ts";
@@ -26,7 +27,7 @@ import { SandboxStore } from "./sandbox/sandbox-store.ts";
 import { nodeStats } from "./node-stats.ts";
 import { LayerUsage } from "./snapshot/layer-usage.ts";
 import { openLayerStore } from "./snapshot/open-layer-store.ts";
-import { useCases, type DaemonParts } from "./use-cases.ts";
+import { streamingSessions, useCases, type DaemonParts } from "./use-cases.ts";
 
 const reapIntervalMs = 5_000;
 
@@ -39,7 +40,9 @@ export async function runDaemon(argv: readonly string[]): Promise<number> {
     const parts = await open(config, log, closing);
     await recover(parts);
     warmSeccomp(parts.facts);
-    const server = await serveCri(useCases(parts), { socketPath: config.socket, log });
+    const streaming = await StreamingServer.listen(streamingOptions(config), streamingSessions(parts), log);
+    closing.defer("close streaming server", () => streaming.close());
+    const server = await serveCri(useCases(parts, streaming), { socketPath: config.socket, log });
     closing.defer("close server", () => server.close());
     log.info("listening", { socket: config.socket, config: files.join(",") });
     notifySupervisor("READY=1");
@@ -119,6 +122,14 @@ async function recover(parts: DaemonParts): Promise<void> {
   await recoverContainers({ ...parts, store: parts.containers });
   await recoverSandboxes({ ...parts, store: parts.sandboxes });
   await parts.network.recover(liveAttachments(parts.sandboxes, parts));
+}
+
+function streamingOptions({ streaming }: Config): StreamingOptions {
+  const { tlsCert, tlsKey, ...options } = streaming;
+  if (tlsCert === "" && tlsKey === "") return options;
+  if (tlsCert === "" || tlsKey === "")
+    throw invalidArgument("streaming.tls_cert and streaming.tls_key: one without the other");
+  return { ...options, tls: { certFile: tlsCert, keyFile: tlsKey } };
 }
 
 function stopSignal(): Promise<NodeJS.Signals> {

@@ -6,11 +6,14 @@ import type { Config } from "./config/config.ts";
 import { describeConfig } from "./config/load-config.ts";
 import type { Paths } from "./config/paths.ts";
 import type { Container, ContainerStore } from "./container/container-store.ts";
+import { assertCanAttach, attachContainer } from "./container/attach.ts";
 import { createContainer } from "./container/create-container.ts";
 import { describeContainer, explainContainer, liveResources } from "./container/describe-container.ts";
+import { execStream } from "./container/exec-stream.ts";
 import { execSync } from "./container/exec-sync.ts";
 import { podContainers, removeContainer, type RemoveParts } from "./container/remove-container.ts";
 import type { NodeFacts } from "./container/node-facts.ts";
+import { assertCanExec } from "./container/prepare-exec.ts";
 import { reopenLog } from "./container/reopen-log.ts";
 import { startContainer } from "./container/start-container.ts";
 import { stopContainer } from "./container/stop-container.ts";
@@ -22,6 +25,7 @@ import type {
   NodeUseCases,
   SandboxUseCases,
   StatsUseCases,
+  StreamingUseCases,
   UseCases,
 } from "./cri/services.ts";
 import type { ImageService } from "./image/image-service.ts";
@@ -29,9 +33,12 @@ import type { CgroupManager } from "./linux/cgroup/cgroup-manager.ts";
 import type { HelperBinary } from "./linux/helper-binary.ts";
 import type { PodNetwork } from "./network/pod-network.ts";
 import { describeSandbox } from "./sandbox/describe-sandbox.ts";
+import { assertCanForward, dialSandbox } from "./sandbox/port-forward.ts";
 import { runSandbox } from "./sandbox/run-sandbox.ts";
 import type { Sandbox, SandboxStore } from "./sandbox/sandbox-store.ts";
 import { removeSandbox, stopSandbox } from "./sandbox/stop-sandbox.ts";
+import type { Sessions } from "./streaming/serve-session.ts";
+import type { StreamingServer } from "./streaming/streaming-server.ts";
 import type { LayerUsage } from "./snapshot/layer-usage.ts";
 import type { LayerStore } from "./snapshot/layer-store.ts";
 
@@ -58,12 +65,13 @@ export interface DaemonParts {
   bootId: string;
 }
 
-export function useCases(parts: DaemonParts): UseCases {
+export function useCases(parts: DaemonParts, streaming: StreamingServer): UseCases {
   return {
     sandboxes: sandboxUseCases(parts),
     containers: containerUseCases(parts),
     images: imageUseCases(parts),
     stats: parts.stats,
+    streaming: streamingUseCases(parts, streaming),
     node: nodeUseCases(parts),
   };
 }
@@ -140,6 +148,37 @@ function containerUseCases(parts: DaemonParts): ContainerUseCases {
     execSync: (request) => execSync(request, { store, cgroups, helper, paths, facts: parts.facts }),
     wait: (id, signal) => waitContainer(id, signal, store),
     explain: (id) => Promise.resolve(explainContainer(store.get(id), paths)),
+  };
+}
+
+/** The work behind the addresses that Exec, Attach and PortForward answer with. */
+export function streamingSessions(parts: DaemonParts): Sessions {
+  const { containers: store, cgroups, helper, paths, facts, sandboxes } = parts;
+  return {
+    exec: (request, streams) => execStream(request, streams, { store, cgroups, helper, paths, facts }),
+    attach: (id, streams) => attachContainer(id, streams, { store, paths }),
+    dial: (id, port) => dialSandbox(id, port, { store: sandboxes, helper }),
+  };
+}
+
+function streamingUseCases(
+  { containers, sandboxes }: DaemonParts,
+  server: StreamingServer,
+): StreamingUseCases {
+  return {
+    exec: (id, command, streams) => {
+      const containerId = assertCanExec(id, command, containers).id;
+      return server.urlOf({ kind: "exec", containerId, command, streams });
+    },
+    attach: (id, streams) => {
+      const container = assertCanAttach(id, containers);
+      // The container's own terminal decides: with one, all output is on stdout.
+      const tty = container.record.config.tty;
+      const choice = { ...streams, tty, stderr: streams.stderr && !tty };
+      return server.urlOf({ kind: "attach", containerId: container.id, streams: choice });
+    },
+    portForward: (id, ports) =>
+      server.urlOf({ kind: "portforward", sandboxId: assertCanForward(id, sandboxes).id, ports }),
   };
 }
 

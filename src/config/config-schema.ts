@@ -3,6 +3,7 @@ import type { Config } from "./config.ts";
 import type { Setting } from "./setting.ts";
 import {
   integer,
+  ipAddress,
   matching,
   oneOf,
   optionalPath,
@@ -98,6 +99,15 @@ export function configSchema(helperDir: string): ConfigSchema {
         defaultRlimits: rlimits([]),
         defaultEnv: stringsMatching([], /^[^=\0]+=[^\0]*$/, "not of the form KEY=value"),
         seccompProfile: optionalPath(),
+      },
+      streaming: {
+        // Whoever reaches it still needs a token, but a cluster needs no more than loopback: the kubelet relays.
+        address: ipAddress("127.0.0.1"),
+        port: integer(0, 0, 65_535),
+        tlsCert: optionalPath(),
+        tlsKey: optionalPath(),
+        idleTimeoutMs: integer(4 * 60 * 60 * 1000, 1000, 2 ** 31 - 1),
+        creationTimeoutMs: integer(30_000, 100, 2 ** 31 - 1),
       },
     },
   };

@@ -70,6 +70,20 @@ export interface SandboxDefaults {
   shmSizeBytes: number;
 }
 
+export interface StreamingConfig {
+  /** An IP address of this host. */
+  address: string;
+  /** 0: any that is free. */
+  port: number;
+  /** PEM files; both, or "" for plain http. They are read again when they change. */
+  tlsCert: string;
+  tlsKey: string;
+  /** A session in which no byte moves for this long is closed. */
+  idleTimeoutMs: number;
+  /** How long a client may take from connecting to having opened its streams. */
+  creationTimeoutMs: number;
+}
+
 export interface Config {
   /** The CRI socket. */
   socket: string;
@@ -85,4 +99,5 @@ export interface Config {
   image: ImageConfig;
   sandbox: SandboxDefaults;
   container: ContainerDefaults;
+  streaming: StreamingConfig;
 }

@@ -133,6 +133,15 @@ export function paths(fallback: string[]): Setting<string[]> {
   return list(fallback, (value) => absolutePath(stringOf(value)), JSON.stringify);
 }
 
+/** An IPv4 or IPv6 address without a zone. */
+export function ipAddress(fallback: string): Setting<string> {
+  return textSetting(fallback, (value) => {
+    const text = stringOf(value);
+    if (!isIPv4(text) && (!isIPv6(text) || text.includes("%"))) throw bad(text, "not an IP address");
+    return text;
+  });
+}
+
 /** A subnet in CIDR form that has room for a gateway and pods; `family` 6 also takes "" for none. */
 export function subnet(fallback: string, family: 4 | 6): Setting<string> {
   return textSetting(fallback, (value) => {

@@ -1,26 +1,9 @@
 // ExecSync: one helper joins the container, runs the command, and relays what it says. No mounts, no other
 // processes: a hundred pods with exec probes must not cost a core (kubernetes#82440).
-import { CricketError, failedPrecondition, invalidArgument, wrapError } from "../base/errors.ts";
-import { newId } from "../base/ids.ts";
-import type { CgroupManager } from "../linux/cgroup/cgroup-manager.ts";
-import { close } from "../linux/files.ts";
-import type { HelperBinary } from "../linux/helper-binary.ts";
-import { openSameProcess } from "../linux/pidfd.ts";
+import { CricketError, wrapError } from "../base/errors.ts";
 import { runExec, type ExecResult } from "../linux/run-exec.ts";
-import { compileExec } from "../oci/compile-exec.ts";
-import { compileSeccomp } from "../oci/compile-seccomp.ts";
-import type { NodeFacts } from "./node-facts.ts";
-import type { Paths } from "../config/paths.ts";
-import { loadBundle } from "./bundle.ts";
-import type { Container, ContainerStore } from "./container-store.ts";
-
-export interface ExecParts {
-  store: ContainerStore;
-  cgroups: CgroupManager;
-  helper: HelperBinary;
-  paths: Paths;
-  facts: NodeFacts;
-}
+import type { Container } from "./container-store.ts";
+import { assertCanExec, prepareExec, type ExecParts } from "./prepare-exec.ts";
 
 export interface ExecRequest {
   containerId: string;
@@ -39,10 +22,7 @@ const maxOutputBytes = 16 * 1024 * 1024;
  * the kubelet reads exactly this code as a failed probe
  */
 export async function execSync(request: ExecRequest, parts: ExecParts): Promise<ExecResult> {
-  if (request.command.length === 0) throw invalidArgument("cmd is empty");
-  const container = parts.store.get(request.containerId);
-  if (container.state !== "running")
-    throw failedPrecondition(`container ${container.id} is ${container.state}, exec needs a running one`);
+  const container = assertCanExec(request.containerId, request.command, parts.store);
   const abort = new AbortController();
   const signal = AbortSignal.any([abort.signal, request.signal]);
   container.execs.add(abort);
@@ -65,31 +45,15 @@ async function execIn(
   signal: AbortSignal,
   parts: ExecParts,
 ): Promise<ExecResult> {
-  const { id, init, cgroupPath } = container.record;
-  const pidfd = init === undefined ? undefined : openSameProcess(init.pid, init.startTimeTicks);
-  if (pidfd === undefined) throw failedPrecondition(`container ${id} has no process any more`);
   try {
-    using group = parts.cgroups.execSubgroup(cgroupPath, newId());
-    const { spec, env } = loadBundle(container, parts.paths);
-    const seccomp = spec.linux?.seccomp === undefined ? undefined : compileSeccomp(spec.linux.seccomp);
-    const program = compileExec({
-      spec,
-      env,
-      initPidfd: pidfd,
-      command: request.command,
-      cgroup: group,
-      seccomp,
-      boundingCapabilities: parts.facts.host.boundingCapabilities,
-    });
-    return await runExec(parts.helper, program, {
+    using prepared = prepareExec(container, request.command, parts);
+    return await runExec(parts.helper, prepared.program, {
       timeoutMs: request.timeoutMs,
       maxOutputBytes,
       signal,
-      ...(group.killFile === undefined ? {} : { killCgroup: group.killFile }),
+      ...(prepared.killCgroup === undefined ? {} : { killCgroup: prepared.killCgroup }),
     });
   } catch (error) {
-    throw wrapError(`exec in container ${id}`, error);
-  } finally {
-    close(pidfd);
+    throw wrapError(`exec in container ${container.id}`, error);
   }
 }

@@ -1,13 +1,16 @@
 // runtime.v1.RuntimeService: which file answers which RPC.
 import type { runtimeService } from "../../cri-api/services.ts";
+import { attach } from "./rpc/attach.ts";
 import { containerStats } from "./rpc/container-stats.ts";
 import { containerStatus } from "./rpc/container-status.ts";
 import { createContainer } from "./rpc/create-container.ts";
+import { exec } from "./rpc/exec.ts";
 import { execSync } from "./rpc/exec-sync.ts";
 import { listContainerStats } from "./rpc/list-container-stats.ts";
 import { containerList, listContainers } from "./rpc/list-containers.ts";
 import { listPodSandbox, sandboxList } from "./rpc/list-pod-sandbox.ts";
 import { listPodSandboxStats } from "./rpc/list-pod-sandbox-stats.ts";
+import { portForward } from "./rpc/port-forward.ts";
 import { podSandboxStats } from "./rpc/pod-sandbox-stats.ts";
 import { podSandboxStatus } from "./rpc/pod-sandbox-status.ts";
 import { removeContainer } from "./rpc/remove-container.ts";
@@ -31,6 +34,7 @@ export function runtimeHandlers(useCases: UseCases): Handlers<typeof runtimeServ
     ...nodeHandlers(useCases),
     ...sandboxHandlers(useCases),
     ...containerHandlers(useCases),
+    ...streamingHandlers(useCases),
     ...missing,
   };
 }
@@ -54,6 +58,14 @@ function sandboxHandlers({ sandboxes, stats }: UseCases) {
     ListPodSandbox: (request) => listPodSandbox(sandboxes, list, request),
     PodSandboxStats: (request) => podSandboxStats({ sandboxes, stats }, request),
     ListPodSandboxStats: (request) => listPodSandboxStats({ sandboxes, stats }, request),
+  } satisfies Partial<Handlers<typeof runtimeService>>;
+}
+
+function streamingHandlers({ streaming }: UseCases) {
+  return {
+    Exec: (request) => exec(streaming, request),
+    Attach: (request) => attach(streaming, request),
+    PortForward: (request) => portForward(streaming, request),
   } satisfies Partial<Handlers<typeof runtimeService>>;
 }
 
@@ -81,9 +93,6 @@ const missing = {
   StreamContainers: useUnaryList,
   StreamContainerStats: useUnaryList,
   StreamPodSandboxStats: useUnaryList,
-  Exec: "use ExecSync",
-  Attach: "read the container's log",
-  PortForward: "connect to the pod's address",
   CheckpointContainer: "containers cannot be checkpointed",
   GetContainerEvents: "poll ListPodSandbox and ListContainers",
   ListMetricDescriptors: "use ListPodSandboxStats",

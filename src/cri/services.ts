@@ -170,10 +170,29 @@ export interface NodeUseCases {
   updatePodCidr(cidr: string): Promise<void>;
 }
 
+/** Which streams of a session a client wants. */
+export interface StreamChoice {
+  tty: boolean;
+  stdin: boolean;
+  stdout: boolean;
+  stderr: boolean;
+}
+
+/** Each gives the address at which the session is served, once, within a minute. */
+export interface StreamingUseCases {
+  /** @throws CricketError not-found, failed-precondition when the container does not run */
+  exec(containerId: string, command: readonly string[], streams: StreamChoice): string;
+  /** @throws CricketError not-found, failed-precondition when the container does not run */
+  attach(containerId: string, streams: StreamChoice): string;
+  /** @throws CricketError not-found, failed-precondition when the sandbox is not ready */
+  portForward(sandboxId: string, ports: readonly number[]): string;
+}
+
 export interface UseCases {
   sandboxes: SandboxUseCases;
   containers: ContainerUseCases;
   images: ImageUseCases;
   stats: StatsUseCases;
+  streaming: StreamingUseCases;
   node: NodeUseCases;
 }

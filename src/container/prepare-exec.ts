@@ -1,0 +1,78 @@
+// What every exec needs: a running container, a cgroup, and the program that joins them.
+import { failedPrecondition, invalidArgument } from "../base/errors.ts";
+import { newId } from "../base/ids.ts";
+import type { CgroupManager } from "../linux/cgroup/cgroup-manager.ts";
+import { close } from "../linux/files.ts";
+import type { HelperBinary } from "../linux/helper-binary.ts";
+import type { LaunchProgram } from "../linux/launch-program.ts";
+import { openSameProcess } from "../linux/pidfd.ts";
+import { compileExec } from "../oci/compile-exec.ts";
+import { compileSeccomp } from "../oci/compile-seccomp.ts";
+import type { Paths } from "../config/paths.ts";
+import { loadBundle } from "./bundle.ts";
+import type { Container, ContainerStore } from "./container-store.ts";
+import type { NodeFacts } from "./node-facts.ts";
+import type { TerminalSize } from "./session-streams.ts";
+
+export interface ExecParts {
+  store: ContainerStore;
+  cgroups: CgroupManager;
+  helper: HelperBinary;
+  paths: Paths;
+  facts: NodeFacts;
+}
+
+/** Keep it until the exec has ended: disposing removes the exec's cgroup. */
+export interface PreparedExec extends Disposable {
+  program: LaunchProgram;
+  /** As in RunExecOptions. */
+  killCgroup: number | undefined;
+}
+
+/** @throws CricketError not-found, invalid-argument for an empty command, failed-precondition when it does not run */
+export function assertCanExec(id: string, command: readonly string[], store: ContainerStore): Container {
+  if (command.length === 0) throw invalidArgument("cmd is empty");
+  const container = store.get(id);
+  if (container.state !== "running")
+    throw failedPrecondition(`container ${container.id} is ${container.state}, exec needs a running one`);
+  return container;
+}
+
+export function prepareExec(
+  container: Container,
+  command: readonly string[],
+  parts: ExecParts,
+  terminal?: TerminalSize,
+): PreparedExec {
+  const { id, init, cgroupPath } = container.record;
+  const pidfd = init === undefined ? undefined : openSameProcess(init.pid, init.startTimeTicks);
+  if (pidfd === undefined) throw failedPrecondition(`container ${id} has no process any more`);
+  try {
+    const { spec, env } = loadBundle(container, parts.paths);
+    const seccomp = spec.linux?.seccomp === undefined ? undefined : compileSeccomp(spec.linux.seccomp);
+    const group = parts.cgroups.execSubgroup(cgroupPath, newId());
+    try {
+      const program = compileExec({
+        spec,
+        env,
+        initPidfd: pidfd,
+        command,
+        cgroup: group,
+        seccomp,
+        boundingCapabilities: parts.facts.host.boundingCapabilities,
+        ...(terminal === undefined ? {} : { terminal }),
+      });
+      const dispose = (): void => {
+        group[Symbol.dispose]();
+        close(pidfd);
+      };
+      return { program, killCgroup: group.killFile, [Symbol.dispose]: dispose };
+    } catch (error) {
+      group[Symbol.dispose]();
+      throw error;
+    }
+  } catch (error) {
+    close(pidfd);
+    throw error;
+  }
+}
