@@ -2,7 +2,7 @@
 import { close } from "../linux/files.ts";
 import type { HelperBinary } from "../linux/helper-binary.ts";
 import { createMount, MOUNT_ATTR_RDONLY } from "../linux/mount.ts";
-import { runSpawn } from "../linux/run-spawn.ts";
+import { runSpawn, type SpawnedProcess } from "../linux/run-spawn.ts";
 import type { CgroupManager } from "../linux/cgroup/cgroup-manager.ts";
 import { processStartTime } from "../linux/proc.ts";
 import type { Paths } from "../config/paths.ts";
@@ -124,13 +124,14 @@ function intent(config: SandboxConfig, handler: string, parts: SandboxParts): Sa
 async function populate(sandbox: Sandbox, sysctls: Sysctl[], parts: SandboxParts): Promise<string[]> {
   const { id, config } = sandbox.record;
   const hostname = sandboxHostname(id, config);
-  const sockets = await startPause(sandbox, hostname, sysctls, parts);
+  const spawned = await spawnPause(sandbox, hostname, sysctls, parts);
   let ips: string[] = [];
   try {
-    const routeSocket = sockets[0];
+    adoptPause(sandbox, spawned, parts);
+    const routeSocket = spawned.sockets[0];
     if (routeSocket !== undefined) ips = await attachNetwork(sandbox, routeSocket, parts);
   } finally {
-    for (const socket of sockets) close(socket);
+    for (const socket of spawned.sockets) close(socket);
   }
   const files = sandboxFiles(parts.paths.sandboxDir(id), config);
   failpoint("run-sandbox/network-attached");
@@ -140,13 +141,13 @@ async function populate(sandbox: Sandbox, sysctls: Sysctl[], parts: SandboxParts
   return ips;
 }
 
-/** Starts pause in its namespaces and cgroup; returns the route socket of the new netns, if there is one. */
-async function startPause(
+/** Starts pause in its namespaces and cgroup; its socket is the route socket of the new netns, if there is one. */
+async function spawnPause(
   sandbox: Sandbox,
   hostname: string,
   sysctls: Sysctl[],
   parts: SandboxParts,
-): Promise<number[]> {
+): Promise<SpawnedProcess> {
   const { record } = sandbox;
   const { namespaces } = record.config.security;
   parts.cgroups.create(record.cgroupPath);
@@ -170,15 +171,19 @@ async function startPause(
       : { rootfs: { mount: rootfs.fd, target: parts.paths.sandboxDir(record.id) } }),
   });
   failpoint("run-sandbox/cgroups-made");
-  const spawned = await runSpawn(parts.helper, program);
-  for (const warning of spawned.warnings) parts.log.debug("sandbox launch", { id: record.id, warning });
-  failpoint("run-sandbox/pause-started");
+  return runSpawn(parts.helper, program);
+}
+
+/** Takes the process over before anything else can fail: from here on releasing the sandbox ends it. */
+function adoptPause(sandbox: Sandbox, spawned: SpawnedProcess, parts: SandboxParts): void {
+  const { record } = sandbox;
   const identity = { pid: spawned.pid, startTimeTicks: processStartTime(spawned.pid) };
   sandbox.pause = new PauseProcess(identity, spawned.pidfd, () =>
     parts.log.info("pause ended", { id: record.id }),
   );
+  for (const warning of spawned.warnings) parts.log.debug("sandbox launch", { id: record.id, warning });
+  failpoint("run-sandbox/pause-started");
   parts.store.update(sandbox, { pause: identity });
-  return spawned.sockets;
 }
 
 async function attachNetwork(sandbox: Sandbox, routeSocket: number, parts: SandboxParts): Promise<string[]> {
