@@ -110,7 +110,7 @@ static int open_master(struct launch *l) {
 }
 
 static int bind_console(struct launch *l, int slave) {
-  int target = open_in_root(l, "/dev/console", O_PATH | O_NOFOLLOW, RESOLVE_NO_SYMLINKS);
+  int target = open_in_root(l, "/dev/console", O_PATH, RESOLVE_NO_SYMLINKS);
   if (target == -ENOENT) {
     struct make_target make = {.mode = 0620, .directory = false};
     target = make_in_root(l, "/dev/console", &make);

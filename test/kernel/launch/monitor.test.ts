@@ -415,10 +415,10 @@ describe("monitor", requires("root"), () => {
     await monitor.onExit;
   });
 
-  it("takes sixteen clients and turns the next one away", async () => {
+  it("takes sixty-four clients and turns the next one away", async () => {
     const monitor = await run(["sleep", "100"]);
     const sockets = [];
-    for (let i = 0; i < 16; i++) {
+    for (let i = 0; i < 64; i++) {
       const socket = await connectMonitorSocket(fixture.containerDir);
       await once(socket, "data");
       sockets.push(socket);
