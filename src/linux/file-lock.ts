@@ -18,7 +18,10 @@ export function lockFile(path: string): { release(): void } {
     const errno = lastErrno();
     closeSync(fd);
     if (errno === "EWOULDBLOCK" || errno === "EAGAIN")
-      throw new CricketError("failed-precondition", `${path} is locked: another daemon uses these directories`);
+      throw new CricketError(
+        "failed-precondition",
+        `${path} is locked: another daemon uses these directories`,
+      );
     throw new SyscallError("flock", errno, path);
   }
   return { release: () => closeSync(fd) };
