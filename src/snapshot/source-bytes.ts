@@ -10,10 +10,9 @@ export async function* sourceBytes(source: LayerSource, signal: AbortSignal): As
   const iterator = source.bytes[Symbol.asyncIterator]();
   let done = 0;
   let finished = false;
-  const aborted = abortion(signal);
   try {
     for (;;) {
-      const next = await Promise.race([iterator.next(), aborted.promise]);
+      const next = await nextOrAbort(iterator, signal);
       if (next.done === true) break;
       done += next.value.length;
       if (done > source.sizeBytes) throw wrongLength(source, `more than ${source.sizeBytes}`);
@@ -22,7 +21,6 @@ export async function* sourceBytes(source: LayerSource, signal: AbortSignal): As
     finished = true;
     if (done < source.sizeBytes) throw wrongLength(source, `${done} instead of ${source.sizeBytes}`);
   } finally {
-    aborted.release();
     // Not awaited: a source that stalls would not answer.
     if (!finished) void iterator.return?.().catch(() => {});
   }
@@ -32,16 +30,20 @@ function wrongLength(source: LayerSource, found: string): CricketError {
   return new CricketError("failed-precondition", `blob ${source.blobDigest} has ${found} bytes`);
 }
 
-function abortion(signal: AbortSignal): { promise: Promise<never>; release: () => void } {
-  let release = (): void => {};
-  const promise = new Promise<never>((_resolve, reject) => {
+// Not Promise.race with one promise for the whole stream: that would keep a reaction for every chunk until its end.
+function nextOrAbort(
+  iterator: AsyncIterator<Uint8Array>,
+  signal: AbortSignal,
+): Promise<IteratorResult<Uint8Array>> {
+  return new Promise((resolve, reject) => {
     const abort = (): void => reject(abortError(signal));
-    if (signal.aborted) abort();
+    if (signal.aborted) return abort();
     signal.addEventListener("abort", abort, { once: true });
-    release = () => signal.removeEventListener("abort", abort);
+    iterator
+      .next()
+      .finally(() => signal.removeEventListener("abort", abort))
+      .then(resolve, reject);
   });
-  promise.catch(() => {});
-  return { promise, release };
 }
 
 function abortError(signal: AbortSignal): CricketError {

@@ -250,5 +250,19 @@ describe("the layer store", requires("root"), () => {
     assert.ok(existsSync(join(store.path(staged.diffId), "etc/file")));
   });
 
+  test("keeps no descriptor of layers that came, failed and went", async () => {
+    const descriptors = (): number => readdirSync("/proc/self/fd").length;
+    await commit(layer(small));
+    await store.idle();
+    const before = descriptors();
+    for (let turn = 0; turn < 5; turn++) {
+      await assert.rejects(store.ingest(layer([...small, ...escape])));
+      await assert.rejects(store.ingest(layer(small, { diffId: `sha256:${"0".repeat(64)}` })));
+      await store.remove(await commit(layer(small)));
+    }
+    await store.idle();
+    assert.equal(descriptors(), before);
+  });
+
   test("lets nobody but root in", () => assert.equal(lstatSync(root).mode & 0o777, 0o700));
 });
