@@ -236,6 +236,7 @@ test("`CriServer` answers INVALID_ARGUMENT to bytes that are no message", async 
 });
 
 function abortReason(call: Call): Promise<unknown> {
+  if (call.signal.aborted) return Promise.resolve(call.signal.reason);
   return new Promise((resolve) => {
     call.signal.addEventListener("abort", () => resolve(call.signal.reason));
   });
