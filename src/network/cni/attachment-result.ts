@@ -86,8 +86,11 @@ export function podAddresses(result: JsonObject, interfaceName: string): string[
     const link = interfaceIndex === undefined ? undefined : interfaces[interfaceIndex];
     if (interfaceIndex !== undefined && link === undefined)
       throw new CricketError("internal", `the result has no interface ${interfaceIndex}`);
-    if (link?.sandbox === "") continue;
+    // What every pod has by itself is not what others reach it by.
+    if (link?.sandbox === "" || isLoopback(address)) continue;
     (link === undefined || link.name === interfaceName ? primary : additional).push(address);
   }
   return [...new Set([...primary, ...additional])];
 }
+
+const isLoopback = (address: string): boolean => address === "::1" || address.startsWith("127.");

@@ -2,102 +2,17 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
-import { test, type TestContext } from "node:test";
+import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
-import { newId } from "../../../src/base/ids.ts";
-import { mount, MNT_DETACH, MS_BIND, umount } from "../../../src/linux/mount.ts";
-import { NETLINK_ROUTE, NetlinkSocket } from "../../../src/linux/netlink-socket.ts";
-import { CniNetwork, type CniNetworkConfig } from "../../../src/network/cni/cni-network.ts";
-import type { AttachRequest, DetachRequest } from "../../../src/network/pod-network.ts";
-import { CniDouble, recordingLog, until } from "../../support/cni-double.ts";
+import { until } from "../../support/cni-double.ts";
+import { chain, CniNode } from "./cni-node.ts";
 import { enterPrivateNetns, skipUnlessRoot } from "./private-netns.ts";
 
 const skip = skipUnlessRoot;
 if (skip === false) await enterPrivateNetns();
 
-const chain = (version = "1.1.0", more: object = {}) => ({
-  cniVersion: version,
-  name: "podnet",
-  plugins: [
-    { type: "first", custom: { kept: [1, "two"] }, capabilities: { ipRanges: true } },
-    { type: "second", capabilities: { portMappings: true, bandwidth: true, dns: false } },
-  ],
-  ...more,
-});
-
-class Node {
-  readonly double = new CniDouble();
-  readonly lines: string[];
-  network: CniNetwork;
-  readonly #config: CniNetworkConfig;
-  readonly #netns: string;
-  readonly #routes = NetlinkSocket.open(NETLINK_ROUTE);
-  readonly #log;
-
-  constructor(timeouts: CniNetworkConfig["timeouts"] = {}, config: unknown = chain()) {
-    this.double.install("first", "second");
-    if (config !== undefined) this.double.configure("10-pod.conflist", config);
-    this.#netns = path.join(this.double.directory, "netns");
-    fs.writeFileSync(this.#netns, "");
-    mount("/proc/self/ns/net", this.#netns, "none", MS_BIND);
-    const { stateDir, binDir, confDir } = this.double;
-    this.#config = { cniConfDir: confDir, cniBinDirs: [binDir], stateDir, timeouts };
-    const { log, lines } = recordingLog();
-    this.#log = log;
-    this.lines = lines;
-    this.network = new CniNetwork(this.#config, log);
-  }
-
-  static async start(
-    t: TestContext,
-    timeouts?: CniNetworkConfig["timeouts"],
-    config?: unknown,
-  ): Promise<Node> {
-    const node = new Node(timeouts, config ?? chain());
-    t.after(() => node.close());
-    await node.network.recover([]);
-    return node;
-  }
-
-  /** As a daemon that was killed and started again. */
-  async restart(live: DetachRequest[]): Promise<void> {
-    await this.network.close();
-    this.network = new CniNetwork(this.#config, this.#log);
-    await this.network.recover(live);
-    await this.network.settle();
-  }
-
-  get netnsPath(): string {
-    return this.#netns;
-  }
-
-  loseNetns(): void {
-    umount(this.#netns, MNT_DETACH);
-  }
-
-  request(more: Partial<AttachRequest> = {}): AttachRequest {
-    return {
-      sandboxId: newId(),
-      pod: { name: "web", namespace: "shop", uid: "u-1" },
-      netnsPath: this.#netns,
-      netnsFd: -1,
-      routeSocket: this.#routes.fd,
-      portMappings: [],
-      annotations: {},
-      ...more,
-    };
-  }
-
-  async close(): Promise<void> {
-    await this.network.close();
-    this.#routes.close();
-    if (fs.readFileSync("/proc/self/mountinfo", "utf8").includes(this.#netns)) this.loseNetns();
-    this.double[Symbol.dispose]();
-  }
-}
-
 test("attach runs the chain, passes results on and keeps the last one", { skip }, async (t) => {
-  const node = await Node.start(t);
+  const node = await CniNode.start(t);
   const request = node.request();
   const attachment = await node.network.attach(request);
   assert.deepEqual(attachment, { ips: ["10.9.8.7"], interfaceName: "eth0" });
@@ -132,7 +47,7 @@ test("attach runs the chain, passes results on and keeps the last one", { skip }
 });
 
 test("capability arguments go to the plugins that declare them", { skip }, async (t) => {
-  const node = await Node.start(t);
+  const node = await CniNode.start(t);
   node.network.setPodCidrs(["10.1.2.0/24", "fd00:1::/64"]);
   const mapping = { protocol: "tcp", containerPort: 80, hostPort: 8080, hostIp: "" } as const;
   const request = node.request({
@@ -165,7 +80,7 @@ test("capability arguments go to the plugins that declare them", { skip }, async
 });
 
 test("a chain that fails in the middle is removed with what it was made with", { skip }, async (t) => {
-  const node = await Node.start(t);
+  const node = await CniNode.start(t);
   node.double.behave("second", "ADD", `echo '{"code":11,"msg":"busy","details":"come back"}'; exit 1`);
   const request = node.request();
   await assert.rejects(node.network.attach(request), {
@@ -181,7 +96,7 @@ test("a chain that fails in the middle is removed with what it was made with", {
 });
 
 test("DEL that fails is reported, kept and tried again", { skip }, async (t) => {
-  const node = await Node.start(t);
+  const node = await CniNode.start(t);
   const request = node.request();
   await node.network.attach(request);
   node.double.behave("second", "DEL", "echo no >&2; exit 3");
@@ -195,7 +110,7 @@ test("DEL that fails is reported, kept and tried again", { skip }, async (t) => 
 });
 
 test("a plugin that does not know the container has nothing to remove", { skip }, async (t) => {
-  const node = await Node.start(t);
+  const node = await CniNode.start(t);
   const request = node.request();
   await node.network.attach(request);
   node.double.behave("second", "DEL", `echo '{"code":3,"msg":"unknown container"}'; exit 1`);
@@ -204,7 +119,7 @@ test("a plugin that does not know the container has nothing to remove", { skip }
 });
 
 test("DEL is sent after a reboot too, without the namespace (containerd/cri#948)", { skip }, async (t) => {
-  const node = await Node.start(t);
+  const node = await CniNode.start(t);
   const [gone, live] = [node.request(), node.request()];
   await node.network.attach(gone);
   await node.network.attach(live);
@@ -229,7 +144,7 @@ test("DEL is sent after a reboot too, without the namespace (containerd/cri#948)
 });
 
 test("GC fails for one plugin and goes on, and is not called where it is disabled", { skip }, async (t) => {
-  const node = await Node.start(t);
+  const node = await CniNode.start(t);
   await node.network.settle();
   node.double.forgetCalls();
   node.double.behave("first", "GC", "exit 1");
@@ -243,7 +158,7 @@ test("GC fails for one plugin and goes on, and is not called where it is disable
 });
 
 test("commands a version does not have are not sent", { skip }, async (t) => {
-  const node = await Node.start(t, {}, chain("0.3.1"));
+  const node = await CniNode.start(t, {}, chain("0.3.1"));
   const request = node.request();
   await node.network.attach(request);
   await node.network.check(request.sandboxId);
@@ -252,13 +167,13 @@ test("commands a version does not have are not sent", { skip }, async (t) => {
   assert.deepEqual(node.double.summary(), ["first ADD", "second ADD", "second DEL", "first DEL"]);
   assert.equal(node.double.calls("DEL")[0]?.config["prevResult"], undefined);
   const [, second] = node.double.calls("ADD");
-  assert.deepEqual((second?.config["prevResult"] as { ips: unknown }).ips, [
+  assert.deepEqual((second?.config["prevResult"] as { ips: unknown } | undefined)?.ips, [
     { version: "4", address: "10.9.8.7/24", interface: 1 },
   ]);
 });
 
 test("a plugin that hangs is ended with everything it started", { skip }, async (t) => {
-  const node = await Node.start(t, { addMs: 500 });
+  const node = await CniNode.start(t, { addMs: 500 });
   const mark = `43${process.pid}`;
   // A child, and a daemon in a session of its own whose parent is gone.
   node.double.behave(
@@ -277,7 +192,7 @@ test("a plugin that hangs is ended with everything it started", { skip }, async 
 });
 
 test("a daemon's death in ADD leaves a plugin that must not go on beside DEL", { skip }, async (t) => {
-  const node = await Node.start(t);
+  const node = await CniNode.start(t);
   node.double.behave(
     "first",
     "ADD",
@@ -295,7 +210,7 @@ test("a daemon's death in ADD leaves a plugin that must not go on beside DEL", {
 });
 
 test("a plugin that leaves a process with its pipes does not hold up the pod", { skip }, async (t) => {
-  const node = await Node.start(t);
+  const node = await CniNode.start(t);
   node.double.behave("first", "ADD", "sleep 2 &");
   await node.network.attach(node.request());
 });
@@ -330,7 +245,7 @@ for (const [what, shell, expected] of [
   ["prints without end", "yes", /plugin first ADD: it prints more than 1048576 bytes/],
 ] as const)
   test(`attach fails clearly where a plugin ${what}`, { skip }, async (t) => {
-    const node = await Node.start(t, {}, chain("1.1.0", { plugins: [{ type: "first" }] }));
+    const node = await CniNode.start(t, {}, chain("1.1.0", { plugins: [{ type: "first" }] }));
     node.double.behave("first", "ADD", shell);
     const request = node.request();
     await assert.rejects(node.network.attach(request), expected);
@@ -339,13 +254,13 @@ for (const [what, shell, expected] of [
   });
 
 test("a pod without an address is a failure", { skip }, async (t) => {
-  const node = await Node.start(t);
+  const node = await CniNode.start(t);
   node.double.behave("second", "ADD", `echo '{"ips":[]}'; exit 0`);
   await assert.rejects(node.network.attach(node.request()), /gave the pod no address/);
 });
 
 test("names that would become other arguments are refused before any plugin runs", { skip }, async (t) => {
-  const node = await Node.start(t);
+  const node = await CniNode.start(t);
   const request = node.request({ pod: { name: "a;IP=10.0.0.1", namespace: "b", uid: "c" } });
   await assert.rejects(node.network.attach(request), { code: "invalid-argument" });
   assert.equal(node.network.has(request.sandboxId), false);
@@ -353,7 +268,7 @@ test("names that would become other arguments are refused before any plugin runs
 });
 
 test("the condition follows STATUS", { skip }, async (t) => {
-  const node = await Node.start(t);
+  const node = await CniNode.start(t);
   assert.equal(node.network.condition().ready, true);
   node.double.behave("second", "STATUS", `echo '{"code":50,"msg":"no route to the controller"}'; exit 1`);
   await node.restart([]);
@@ -365,7 +280,7 @@ test("the condition follows STATUS", { skip }, async (t) => {
 });
 
 test("the condition follows the directory", { skip }, async (t) => {
-  const node = await Node.start(t);
+  const node = await CniNode.start(t);
   const { double } = node;
   assert.equal(node.network.isConfigured, true);
   double.unconfigure("10-pod.conflist");
@@ -386,7 +301,7 @@ test("the condition follows the directory", { skip }, async (t) => {
 
 test("the version is the latest that configuration and plugins share", { skip }, async (t) => {
   const plugins = `echo '{"cniVersion":"1.1.0","supportedVersions":["0.1.0","0.4.0","1.0.0"]}'; exit 0`;
-  const node = new Node({}, chain("0.3.1", { cniVersions: ["0.4.0", "1.0.0", "1.1.0", "2.0.0"] }));
+  const node = new CniNode({}, chain("0.3.1", { cniVersions: ["0.4.0", "1.0.0", "1.1.0", "2.0.0"] }));
   t.after(() => node.close());
   node.double.behave("first", "VERSION", plugins);
   await node.restart([]);
@@ -404,7 +319,7 @@ test("the version is the latest that configuration and plugins share", { skip },
 });
 
 test("many attachments at once", { skip }, async (t) => {
-  const node = await Node.start(t);
+  const node = await CniNode.start(t);
   const requests = Array.from({ length: 12 }, () => node.request());
   await Promise.all(requests.map((request) => node.network.attach(request)));
   assert.equal(node.double.records().length, 12);
