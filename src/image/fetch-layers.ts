@@ -56,7 +56,11 @@ export class LayerFetcher {
     let below = Promise.resolve();
     const all = layers.map((layer, index) => {
       const report = reporter(layer, index, onLayer);
-      const published = this.#obtain({ layer, source, signal: either, slots, report, below });
+      const chainIdsBelow = layers
+        .slice(0, index)
+        .map(({ chainId }) => chainId)
+        .reverse();
+      const published = this.#obtain({ layer, source, signal: either, slots, report, below, chainIdsBelow });
       published.catch((error: unknown) => stop.abort(error));
       below = published;
       return published;
@@ -103,7 +107,7 @@ export class LayerFetcher {
     try {
       // Bottom up, so that whatever a crash leaves is the lower part of an image and never one with a hole.
       await one.below;
-      await staged.commit(chainId);
+      await staged.commit(chainId, one.chainIdsBelow);
       failpoint("pull-image/layer");
     } catch (error) {
       await staged.discard();
@@ -121,6 +125,8 @@ interface OneLayer {
   report: (state: LayerProgress["state"], doneBytes: number) => void;
   /** Settles when the layer below is published. */
   below: Promise<void>;
+  /** Top first: a directory the layer has entries in but does not describe is as they have it. */
+  chainIdsBelow: readonly string[];
 }
 
 function reporter(layer: ImageLayer, index: number, onLayer: LayerFetch["onLayer"]): OneLayer["report"] {
