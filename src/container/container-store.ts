@@ -3,6 +3,7 @@ import { notFound } from "../base/errors.ts";
 import { findByPrefix } from "../base/id-index.ts";
 import { RecordDirectory } from "../base/record-directory.ts";
 import type { Monitor } from "../linux/monitor.ts";
+import type { LifecycleListener } from "../sandbox/lifecycle-change.ts";
 import type { Bundle } from "./bundle.ts";
 import { containerKey, stateOf, type ContainerRecord, type ContainerState } from "./container-record.ts";
 import type { StopLoop } from "./stop-loop.ts";
@@ -45,8 +46,10 @@ export class Container {
 export class ContainerStore {
   readonly records: RecordDirectory<ContainerRecord>;
   readonly #containers = new Map<string, Container>();
+  readonly #onChange: LifecycleListener<Container>;
 
-  constructor(root: string) {
+  constructor(root: string, onChange: LifecycleListener<Container> = () => {}) {
+    this.#onChange = onChange;
     this.records = new RecordDirectory(root, { version: 1, durable: false });
   }
 
@@ -63,15 +66,26 @@ export class ContainerStore {
   }
 
   update(container: Container, change: Partial<ContainerRecord>): void {
-    const record = { ...container.record, ...change };
+    const before = container.record;
+    const record = { ...before, ...change };
     this.records.write(record);
     container.record = record;
+    if (record.committed) this.#tell(container, before);
     if (record.end !== undefined) container.markEnded();
+  }
+
+  #tell(container: Container, before: ContainerRecord): void {
+    const { record } = container;
+    if (!before.committed) this.#onChange(container, "created");
+    if (record.startedAtNs !== undefined && before.startedAtNs === undefined)
+      this.#onChange(container, "started");
+    if (record.end !== undefined && before.end === undefined) this.#onChange(container, "stopped");
   }
 
   delete(container: Container): void {
     this.records.delete(container.id);
     this.#containers.delete(container.id);
+    if (container.record.committed) this.#onChange(container, "deleted");
   }
 
   /** By id or unambiguous prefix. */

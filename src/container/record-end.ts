@@ -6,9 +6,12 @@ import type { Container, ContainerStore } from "./container-store.ts";
 
 /** Writes the end into the record, unless one is there already. */
 export function recordEnd(container: Container, end: ContainerEnd, store: ContainerStore): void {
-  if (container.record.end !== undefined) return;
+  const { record, monitor } = container;
+  if (record.end !== undefined) return;
   container.monitor = undefined;
-  store.update(container, { end });
+  // A short life can be over before StartContainer has written down its beginning.
+  const isUnrecordedStart = record.startedAtNs === undefined && monitor?.started === true;
+  store.update(container, isUnrecordedStart ? { startedAtNs: end.finishedAtNs, end } : { end });
 }
 
 /**

@@ -34,7 +34,8 @@ async function startLocked(container: Container, parts: StartParts): Promise<voi
   // A call that opened the gate but could not record it (a full disk) is finished by its retry.
   if (!monitor.started) await openGate(container, monitor, parts);
   failpoint("start-container/gate-opened");
-  parts.store.update(container, { startedAtNs: nowNs() });
+  // A container that has ended meanwhile has its times already.
+  if (container.record.startedAtNs === undefined) parts.store.update(container, { startedAtNs: nowNs() });
 }
 
 async function openGate(container: Container, monitor: Monitor, parts: StartParts): Promise<void> {

@@ -22,9 +22,10 @@ export async function recoverSandboxes(parts: RecoverParts): Promise<void> {
   for (const record of records) {
     const sandbox = parts.store.adopt(record);
     if (record.bootId === parts.bootId && record.pause !== undefined)
-      sandbox.pause = PauseProcess.reopen(record.pause, () =>
-        parts.log.info("pause ended", { id: record.id }),
-      );
+      sandbox.pause = PauseProcess.reopen(record.pause, () => {
+        parts.log.info("pause ended", { id: record.id });
+        parts.store.pauseEnded(sandbox);
+      });
     if (!record.committed) await unwind(sandbox, parts);
   }
 }

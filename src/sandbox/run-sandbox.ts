@@ -178,9 +178,10 @@ async function spawnPause(
 function adoptPause(sandbox: Sandbox, spawned: SpawnedProcess, parts: SandboxParts): void {
   const { record } = sandbox;
   const identity = { pid: spawned.pid, startTimeTicks: processStartTime(spawned.pid) };
-  sandbox.pause = new PauseProcess(identity, spawned.pidfd, () =>
-    parts.log.info("pause ended", { id: record.id }),
-  );
+  sandbox.pause = new PauseProcess(identity, spawned.pidfd, () => {
+    parts.log.info("pause ended", { id: record.id });
+    parts.store.pauseEnded(sandbox);
+  });
   for (const warning of spawned.warnings) parts.log.debug("sandbox launch", { id: record.id, warning });
   failpoint("run-sandbox/pause-started");
   parts.store.update(sandbox, { pause: identity });

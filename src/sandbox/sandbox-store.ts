@@ -3,6 +3,7 @@
 import { notFound } from "../base/errors.ts";
 import { findByPrefix } from "../base/id-index.ts";
 import { RecordDirectory } from "../base/record-directory.ts";
+import type { LifecycleListener } from "./lifecycle-change.ts";
 import { sandboxKey, type SandboxRecord } from "./sandbox-record.ts";
 import type { PauseProcess } from "./pause-process.ts";
 
@@ -11,6 +12,8 @@ export class Sandbox {
   pause: PauseProcess | undefined;
   /** Set when a stop begins: from then on nothing new may be made in the sandbox. */
   isStopping = false;
+  /** Its pause ended by itself, and this was told. */
+  hasFailed = false;
 
   constructor(record: SandboxRecord) {
     this.record = record;
@@ -33,8 +36,10 @@ export class Sandbox {
 export class SandboxStore {
   readonly records: RecordDirectory<SandboxRecord>;
   readonly #sandboxes = new Map<string, Sandbox>();
+  readonly #onChange: LifecycleListener<Sandbox>;
 
-  constructor(root: string) {
+  constructor(root: string, onChange: LifecycleListener<Sandbox> = () => {}) {
+    this.#onChange = onChange;
     this.records = new RecordDirectory(root, { version: 1, durable: false });
   }
 
@@ -53,14 +58,30 @@ export class SandboxStore {
 
   /** Replaces fields of the record, on disk first. */
   update(sandbox: Sandbox, change: Partial<SandboxRecord>): void {
-    const record = { ...sandbox.record, ...change };
+    const before = sandbox.record;
+    const record = { ...before, ...change };
     this.records.write(record);
     sandbox.record = record;
+    if (record.committed && !before.committed) {
+      this.#onChange(sandbox, "created");
+      this.#onChange(sandbox, "started");
+    }
+    if (record.stoppedAtNs !== undefined && before.stoppedAtNs === undefined && !sandbox.hasFailed)
+      this.#onChange(sandbox, "stopped");
+  }
+
+  /** To be called when the pause of a sandbox has ended: unless it was stopped, the sandbox is not ready from now on. */
+  pauseEnded(sandbox: Sandbox): void {
+    const { committed, stoppedAtNs } = sandbox.record;
+    if (!committed || stoppedAtNs !== undefined || sandbox.isStopping) return;
+    sandbox.hasFailed = true;
+    this.#onChange(sandbox, "stopped");
   }
 
   delete(sandbox: Sandbox): void {
     this.records.delete(sandbox.id);
     this.#sandboxes.delete(sandbox.id);
+    if (sandbox.record.committed) this.#onChange(sandbox, "deleted");
   }
 
   /** By id or unambiguous prefix. A sandbox that is still being made is nobody's business yet. */
