@@ -14,6 +14,7 @@ import { derivePaths, type Paths } from "./config/paths.ts";
 import { readNodeFacts, warmSeccomp } from "./container/node-facts.ts";
 import { recoverContainers } from "./container/recover-containers.ts";
 import { ContainerStore } from "./container/container-store.ts";
+import { LifecycleEvents } from "./events/lifecycle-events.ts";
 import { serveCri } from "./cri/serve-cri.ts";
 import { ImageService } from "./image/image-service.ts";
 import { CgroupManager } from "./linux/cgroup/cgroup-manager.ts";
@@ -46,6 +47,7 @@ export async function runDaemon(argv: readonly string[]): Promise<number> {
     closing.defer("close streaming server", () => streaming.close());
     const server = await serveCri(useCases(parts, streaming), { socketPath: config.socket, log });
     closing.defer("close server", () => server.close());
+    closing.defer("end event streams", () => parts.events.close());
     log.info("listening", { socket: config.socket, config: files.join(",") });
     notifySupervisor("READY=1");
     const signal = await stopSignal();
@@ -95,8 +97,7 @@ async function open(config: Config, log: Log, closing: CleanupStack): Promise<Da
   });
   const cgroups = new CgroupManager();
   closing.defer("remove empty cgroup", () => cgroups.prune(config.cgroup.parent));
-  const sandboxes = new SandboxStore(paths.sandboxesRoot);
-  const containers = new ContainerStore(paths.containersRoot);
+  const { events, sandboxes, containers } = openStores(paths, log);
   return {
     config,
     version: packageVersion(),
@@ -110,6 +111,7 @@ async function open(config: Config, log: Log, closing: CleanupStack): Promise<Da
     cgroups,
     sandboxes,
     containers,
+    events,
     facts: readNodeFacts(cgroups.layout, config.container),
     stats: nodeStats({ cgroups, layerUsage, sandboxes, containers, network, paths }),
     sandboxRuns: new SingleFlight(),
@@ -118,6 +120,22 @@ async function open(config: Config, log: Log, closing: CleanupStack): Promise<Da
     containerLocks: new KeyedLock(),
     bootId: bootId(),
   };
+}
+
+/** What the stores change is told to those who listen, at the moment it is changed. */
+function openStores(paths: Paths, log: Log): Pick<DaemonParts, "events" | "sandboxes" | "containers"> {
+  const events: LifecycleEvents = new LifecycleEvents({
+    sandboxOf: (id) => sandboxes.find(id),
+    containersOf: (id) => containers.ofSandbox(id).filter(({ record }) => record.committed),
+    log,
+  });
+  const sandboxes = new SandboxStore(paths.sandboxesRoot, (sandbox, change) =>
+    events.ofSandbox(sandbox, change),
+  );
+  const containers = new ContainerStore(paths.containersRoot, (container, change) =>
+    events.ofContainer(container, change),
+  );
+  return { events, sandboxes, containers };
 }
 
 /** Nobody but root looks into the roots (CVE-2024-25621): the modes are set also where the directories exist. */

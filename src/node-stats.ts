@@ -6,7 +6,9 @@ import type { CgroupManager } from "./linux/cgroup/cgroup-manager.ts";
 import type { SelectedNetwork } from "./network/select-network.ts";
 import type { Sandbox, SandboxStore } from "./sandbox/sandbox-store.ts";
 import type { LayerUsage } from "./snapshot/layer-usage.ts";
+import { metricDescriptors } from "./stats/metric-descriptors.ts";
 import { NodeStats } from "./stats/node-stats.ts";
+import { collectPodMetrics } from "./stats/pod-metrics.ts";
 
 export interface NodeStatsParts {
   cgroups: CgroupManager;
@@ -18,22 +20,29 @@ export interface NodeStatsParts {
 }
 
 export function nodeStats(parts: NodeStatsParts): StatsUseCases {
-  const stats = new NodeStats<Sandbox, Container>({
+  const sources = {
     cgroups: parts.cgroups,
-    writableLayer: (id) => parts.layerUsage.usageOf(id),
+    writableLayer: (id: string) => parts.layerUsage.usageOf(id),
     writableLayerMountpoint: parts.paths.containerLayersRoot,
-    interfacesOf: async (sandbox) => {
+    interfacesOf: async (sandbox: Sandbox) => {
       if (sandbox.usesHostNetwork) return undefined;
       const counters = await parts.network.statisticsOf(sandbox.id);
       return counters === undefined ? [] : [{ name: "eth0", ...counters }];
     },
-    containersOf: (sandbox) =>
+    containersOf: (sandbox: Sandbox) =>
       parts.containers.ofSandbox(sandbox.id).filter(({ record }) => record.committed),
-  });
+  };
+  const stats = new NodeStats<Sandbox, Container>(sources);
   return {
     ofContainers: (containers) =>
       stats.ofContainers(containers.map(({ record }) => parts.containers.get(record.id))),
     ofSandboxes: (sandboxes) =>
       stats.ofSandboxes(sandboxes.map(({ record }) => parts.sandboxes.get(record.id))),
+    metricDescriptors: () => metricDescriptors,
+    metricsOf: (sandboxes) =>
+      collectPodMetrics(
+        sandboxes.map(({ record }) => parts.sandboxes.get(record.id)),
+        sources,
+      ),
   };
 }

@@ -28,6 +28,7 @@ import type {
   StreamingUseCases,
   UseCases,
 } from "./cri/services.ts";
+import type { LifecycleEvents } from "./events/lifecycle-events.ts";
 import type { ImageService } from "./image/image-service.ts";
 import type { CgroupManager } from "./linux/cgroup/cgroup-manager.ts";
 import type { HelperBinary } from "./linux/helper-binary.ts";
@@ -36,6 +37,7 @@ import { describeSandbox } from "./sandbox/describe-sandbox.ts";
 import { assertCanForward, dialSandbox } from "./sandbox/port-forward.ts";
 import { runSandbox } from "./sandbox/run-sandbox.ts";
 import type { Sandbox, SandboxStore } from "./sandbox/sandbox-store.ts";
+import { updateSandboxResources } from "./sandbox/update-sandbox-resources.ts";
 import { removeSandbox, stopSandbox } from "./sandbox/stop-sandbox.ts";
 import type { Sessions } from "./streaming/serve-session.ts";
 import type { StreamingServer } from "./streaming/streaming-server.ts";
@@ -57,6 +59,7 @@ export interface DaemonParts {
   sandboxes: SandboxStore;
   containers: ContainerStore;
   stats: StatsUseCases;
+  events: LifecycleEvents;
   facts: NodeFacts;
   sandboxRuns: SingleFlight<Sandbox>;
   containerRuns: SingleFlight<Container>;
@@ -72,6 +75,7 @@ export function useCases(parts: DaemonParts, streaming: StreamingServer): UseCas
     images: imageUseCases(parts),
     stats: parts.stats,
     streaming: streamingUseCases(parts, streaming),
+    events: parts.events,
     node: nodeUseCases(parts),
   };
 }
@@ -113,6 +117,7 @@ function sandboxUseCases(parts: DaemonParts): SandboxUseCases {
     remove: (id) => removeSandbox(id, stop),
     get: (id) => parts.sandboxes.get(id),
     list: () => parts.sandboxes.list(),
+    updateResources: (id, change) => updateSandboxResources(id, change, stop),
     describe: (id) => Promise.resolve(describeSandbox(parts.sandboxes.get(id), paths)),
   };
 }

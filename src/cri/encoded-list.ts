@@ -21,19 +21,16 @@ export class EncodedList<Item> {
 
   /** A message whose field 1 is the repeated field with these items. */
   encode(items: readonly Item[]): EncodedMessage {
-    const parts = items.map((item) => [this.#fixedOf(item), this.#part.encodeChanging(item)] as const);
-    const lengths = parts.map(([fixed, changing]) => fixed.length + changing.length);
-    const total = lengths.reduce((sum, length) => sum + 1 + varintLength(length) + length, 0);
-    const bytes = Buffer.allocUnsafe(total);
-    let at = 0;
-    for (const [index, [fixed, changing]] of parts.entries()) {
-      bytes[at++] = repeatedFieldOne;
-      at = writeVarint(bytes, lengths[index] ?? 0, at);
-      bytes.set(fixed, at);
-      bytes.set(changing, at + fixed.length);
-      at += fixed.length + changing.length;
-    }
-    return new EncodedMessage(bytes);
+    return joinItems(items.map((item) => this.#piecesOf(item)));
+  }
+
+  /** As messages of the same kind that are sent one after the other. */
+  encodeInChunks(items: readonly Item[]): Generator<EncodedMessage> {
+    return inChunks(items, (item) => this.#piecesOf(item));
+  }
+
+  #piecesOf(item: Item): ItemPieces {
+    return [this.#fixedOf(item), this.#part.encodeChanging(item)];
   }
 
   #fixedOf(item: Item): Uint8Array {
@@ -44,6 +41,60 @@ export class EncodedList<Item> {
     this.#fixed.set(source, encoded);
     return encoded;
   }
+}
+
+/** The pieces an encoded item consists of, one after the other. */
+type ItemPieces = readonly Uint8Array[];
+
+/** Large enough that hardly a list needs a second one, far from the 16 MiB that the kubelet takes in one message. */
+const chunkBytes = 256 * 1024;
+
+/** Items encoded one by one into messages of about 256 KiB, or of one item that alone is larger; none for no items. */
+export function* inChunks<Item>(
+  items: Iterable<Item>,
+  piecesOf: (item: Item) => ItemPieces,
+): Generator<EncodedMessage> {
+  let chunk: ItemPieces[] = [];
+  let bytes = 0;
+  for (const item of items) {
+    const pieces = piecesOf(item);
+    const length = lengthOf(pieces);
+    if (chunk.length > 0 && bytes + length > chunkBytes) {
+      yield joinItems(chunk);
+      chunk = [];
+      bytes = 0;
+    }
+    chunk.push(pieces);
+    bytes += length;
+  }
+  if (chunk.length > 0) yield joinItems(chunk);
+}
+
+/** The messages as a streaming RPC sends them. */
+export async function* sendEach<Message>(
+  messages: Iterable<Message> | Promise<Iterable<Message>>,
+): AsyncGenerator<Message> {
+  yield* await messages;
+}
+
+function joinItems(items: readonly ItemPieces[]): EncodedMessage {
+  const lengths = items.map(lengthOf);
+  const total = lengths.reduce((sum, length) => sum + 1 + varintLength(length) + length, 0);
+  const bytes = Buffer.allocUnsafe(total);
+  let at = 0;
+  for (const [index, pieces] of items.entries()) {
+    bytes[at++] = repeatedFieldOne;
+    at = writeVarint(bytes, lengths[index] ?? 0, at);
+    for (const piece of pieces) {
+      bytes.set(piece, at);
+      at += piece.length;
+    }
+  }
+  return new EncodedMessage(bytes);
+}
+
+function lengthOf(pieces: ItemPieces): number {
+  return pieces.reduce((sum, piece) => sum + piece.length, 0);
 }
 
 // Field number 1, wire type 2 (length-delimited).

@@ -1,13 +1,18 @@
 // runtime.v1.RuntimeService: which file answers which RPC.
 import type { runtimeService } from "../../cri-api/services.ts";
 import { attach } from "./rpc/attach.ts";
+import { sendEach } from "./encoded-list.ts";
+import { checkpointContainer } from "./rpc/checkpoint-container.ts";
 import { containerStats } from "./rpc/container-stats.ts";
 import { containerStatus } from "./rpc/container-status.ts";
 import { createContainer } from "./rpc/create-container.ts";
 import { exec } from "./rpc/exec.ts";
 import { execSync } from "./rpc/exec-sync.ts";
+import { getContainerEvents } from "./rpc/get-container-events.ts";
 import { listContainerStats } from "./rpc/list-container-stats.ts";
 import { containerList, listContainers } from "./rpc/list-containers.ts";
+import { listMetricDescriptors } from "./rpc/list-metric-descriptors.ts";
+import { listPodSandboxMetrics } from "./rpc/list-pod-sandbox-metrics.ts";
 import { listPodSandbox, sandboxList } from "./rpc/list-pod-sandbox.ts";
 import { listPodSandboxStats } from "./rpc/list-pod-sandbox-stats.ts";
 import { portForward } from "./rpc/port-forward.ts";
@@ -22,6 +27,12 @@ import { startContainer } from "./rpc/start-container.ts";
 import { status } from "./rpc/status.ts";
 import { stopContainer } from "./rpc/stop-container.ts";
 import { stopPodSandbox } from "./rpc/stop-pod-sandbox.ts";
+import { streamContainerStats } from "./rpc/stream-container-stats.ts";
+import { streamContainers } from "./rpc/stream-containers.ts";
+import { streamPodSandboxMetrics } from "./rpc/stream-pod-sandbox-metrics.ts";
+import { streamPodSandboxStats } from "./rpc/stream-pod-sandbox-stats.ts";
+import { streamPodSandboxes } from "./rpc/stream-pod-sandboxes.ts";
+import { updatePodSandboxResources } from "./rpc/update-pod-sandbox-resources.ts";
 import { updateContainerResources } from "./rpc/update-container-resources.ts";
 import { updateRuntimeConfig } from "./rpc/update-runtime-config.ts";
 import { version } from "./rpc/version.ts";
@@ -35,7 +46,8 @@ export function runtimeHandlers(useCases: UseCases): Handlers<typeof runtimeServ
     ...sandboxHandlers(useCases),
     ...containerHandlers(useCases),
     ...streamingHandlers(useCases),
-    ...missing,
+    ...listStreamHandlers(useCases),
+    ...eventHandlers(useCases),
   };
 }
 
@@ -48,16 +60,19 @@ function nodeHandlers({ node }: UseCases) {
   } satisfies Partial<Handlers<typeof runtimeService>>;
 }
 
-function sandboxHandlers({ sandboxes, stats }: UseCases) {
+function sandboxHandlers({ sandboxes, containers, events, stats }: UseCases) {
   const list = sandboxList();
   return {
     RunPodSandbox: (request) => runPodSandbox(sandboxes, request),
     StopPodSandbox: (request) => stopPodSandbox(sandboxes, request),
     RemovePodSandbox: (request) => removePodSandbox(sandboxes, request),
-    PodSandboxStatus: (request) => podSandboxStatus(sandboxes, request),
+    PodSandboxStatus: (request) => podSandboxStatus({ sandboxes, containers, events }, request),
     ListPodSandbox: (request) => listPodSandbox(sandboxes, list, request),
     PodSandboxStats: (request) => podSandboxStats({ sandboxes, stats }, request),
     ListPodSandboxStats: (request) => listPodSandboxStats({ sandboxes, stats }, request),
+    ListMetricDescriptors: () => listMetricDescriptors(stats),
+    ListPodSandboxMetrics: () => listPodSandboxMetrics({ sandboxes, stats }),
+    UpdatePodSandboxResources: (request) => updatePodSandboxResources(sandboxes, request),
   } satisfies Partial<Handlers<typeof runtimeService>>;
 }
 
@@ -83,20 +98,25 @@ function containerHandlers({ containers, stats }: UseCases) {
     ExecSync: (request, call) => execSync(containers, request, call),
     ContainerStats: (request) => containerStats({ containers, stats }, request),
     ListContainerStats: (request) => listContainerStats({ containers, stats }, request),
+    CheckpointContainer: (request) => checkpointContainer(containers, request),
   } satisfies Partial<Handlers<typeof runtimeService>>;
 }
 
-const useUnaryList = "use the call that answers once";
+/** The lists once more, in messages of bounded size: for nodes whose list outgrows what a client takes in one. */
+function listStreamHandlers({ sandboxes, containers, stats }: UseCases) {
+  const ofSandboxes = sandboxList();
+  const ofContainers = containerList();
+  return {
+    StreamPodSandboxes: (request) => sendEach(streamPodSandboxes(sandboxes, ofSandboxes, request)),
+    StreamContainers: (request) => sendEach(streamContainers(containers, ofContainers, request)),
+    StreamContainerStats: (request) => sendEach(streamContainerStats({ containers, stats }, request)),
+    StreamPodSandboxStats: (request) => sendEach(streamPodSandboxStats({ sandboxes, stats }, request)),
+    StreamPodSandboxMetrics: () => sendEach(streamPodSandboxMetrics({ sandboxes, stats })),
+  } satisfies Partial<Handlers<typeof runtimeService>>;
+}
 
-const missing = {
-  StreamPodSandboxes: useUnaryList,
-  StreamContainers: useUnaryList,
-  StreamContainerStats: useUnaryList,
-  StreamPodSandboxStats: useUnaryList,
-  CheckpointContainer: "containers cannot be checkpointed",
-  GetContainerEvents: "poll ListPodSandbox and ListContainers",
-  ListMetricDescriptors: "use ListPodSandboxStats",
-  ListPodSandboxMetrics: "use ListPodSandboxStats",
-  StreamPodSandboxMetrics: "use ListPodSandboxStats",
-  UpdatePodSandboxResources: "the cgroup of a pod belongs to the kubelet",
-} satisfies Partial<Handlers<typeof runtimeService>>;
+function eventHandlers({ events, containers }: UseCases) {
+  return {
+    GetContainerEvents: (_request, call) => getContainerEvents({ events, containers }, call),
+  } satisfies Partial<Handlers<typeof runtimeService>>;
+}

@@ -25,6 +25,11 @@ export interface SandboxUseCases {
   /** @throws CricketError not-found */
   get(id: string): SandboxView;
   list(): readonly SandboxView[];
+  /** Absent members stay as they are. @throws CricketError not-found, failed-precondition when not ready */
+  updateResources(
+    id: string,
+    change: { resources?: LinuxResources; overhead?: LinuxResources },
+  ): Promise<void>;
   /** For verbose status: shown as JSON under the key "info". crictl reads `pid` and `runtimeSpec`. */
   describe(id: string): Promise<object>;
 }
@@ -144,6 +149,53 @@ export interface SandboxUsage {
 export interface StatsUseCases {
   ofContainers(containers: readonly ContainerView[]): Promise<readonly ContainerUsage[]>;
   ofSandboxes(sandboxes: readonly SandboxView[]): Promise<readonly SandboxUsage[]>;
+  metricDescriptors(): readonly MetricDescriptor[];
+  /** Of ready sandboxes. */
+  metricsOf(sandboxes: readonly SandboxView[]): Promise<readonly PodMetrics[]>;
+}
+
+export interface MetricDescriptor {
+  readonly name: string;
+  readonly help: string;
+  readonly labelKeys: readonly string[];
+}
+
+export interface MetricSample {
+  name: string;
+  type: "counter" | "gauge";
+  /** As many as the descriptor of that name has keys. */
+  labelValues: readonly string[];
+  value: bigint;
+}
+
+export interface PodMetrics {
+  sandboxId: string;
+  samples: readonly MetricSample[];
+  containers: readonly { containerId: string; samples: readonly MetricSample[] }[];
+}
+
+/** What happened to a sandbox or container, with its pod as it was at that moment. */
+export interface LifecycleEvent {
+  objectId: string;
+  change: "created" | "started" | "stopped" | "deleted";
+  /** Strictly increasing from event to event. */
+  createdAtNs: bigint;
+  sandbox?: SandboxView;
+  containers: readonly ContainerView[];
+}
+
+export interface EventSubscription extends Disposable {
+  /**
+   * Waits for events; at least one, oldest first.
+   * @throws CricketError resource-exhausted for a subscriber that was too slow, unavailable when the daemon stops
+   */
+  take(signal: AbortSignal): Promise<readonly LifecycleEvent[]>;
+}
+
+export interface EventUseCases {
+  subscribe(): EventSubscription;
+  /** The clock the events are stamped from. */
+  nowNs(): bigint;
 }
 
 export interface NodeCondition {
@@ -194,5 +246,6 @@ export interface UseCases {
   images: ImageUseCases;
   stats: StatsUseCases;
   streaming: StreamingUseCases;
+  events: EventUseCases;
   node: NodeUseCases;
 }

@@ -5,7 +5,7 @@
 //      └── unwind ◄┘ when a step fails, or at the next start when the daemon died in between
 //
 // READY is never stored: it is derived from "committed, not stopped, pause process alive".
-import type { SandboxConfig } from "./sandbox-config.ts";
+import type { LinuxResources, SandboxConfig } from "./sandbox-config.ts";
 
 export interface SandboxRecord {
   version: 1;
@@ -23,6 +23,9 @@ export interface SandboxRecord {
   committed: boolean;
   pause?: ProcessIdentity;
   ips: string[];
+  /** What UpdatePodSandboxResources said last, in place of what the config says. */
+  resources?: LinuxResources;
+  overhead?: LinuxResources;
   /** Set when StopPodSandbox has released everything but the record. */
   stoppedAtNs?: bigint;
 }

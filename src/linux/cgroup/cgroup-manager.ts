@@ -10,6 +10,7 @@ import {
   writeCgroupFileLines,
   writeError,
 } from "./cgroup-file.ts";
+import { readCgroupCounters, type CgroupCounters } from "./cgroup-counters.ts";
 import { checkCgroupPath } from "./cgroup-path.ts";
 import type { CgroupLimits, CgroupResources, CgroupWrite } from "./cgroup-resources.ts";
 import { oomEventsPath, readCgroupStats, readOomKills, type CgroupStats } from "./cgroup-stats.ts";
@@ -23,7 +24,7 @@ import {
 } from "./cgroup-tree.ts";
 import { encodeDeviceFilter } from "./device-filter.ts";
 import { formatException, resolveDeviceRules, type DeviceRule } from "./device-rules.ts";
-import { freeze, hasProcesses, killProcesses, processesOf, thaw } from "./kill-processes.ts";
+import { freeze, hasProcesses, isFrozen, killProcesses, processesOf, thaw } from "./kill-processes.ts";
 import {
   allHierarchies,
   detectCgroupLayout,
@@ -212,6 +213,11 @@ export class CgroupManager {
     return readCgroupStats(this.layout, checkCgroupPath(path));
   }
 
+  /** All that the cgroup counts, for metrics. */
+  counters(path: string): CgroupCounters {
+    return readCgroupCounters(this.layout, checkCgroupPath(path));
+  }
+
   /** Pids in the cgroup and below it. */
   pids(path: string): number[] {
     return processesOf(this.layout, checkCgroupPath(path));
@@ -228,6 +234,11 @@ export class CgroupManager {
 
   thaw(path: string): void {
     thaw(this.layout, checkCgroupPath(path));
+  }
+
+  /** Whether its processes are stopped, or are to be. */
+  isFrozen(path: string): boolean {
+    return isFrozen(this.layout, checkCgroupPath(path));
   }
 
   /**

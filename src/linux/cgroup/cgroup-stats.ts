@@ -132,7 +132,7 @@ function memoryV2(directory: string, text: string): CgroupMemoryStats | undefine
 }
 
 // In the unified hierarchy, also of a hybrid machine: its cgroups account pressure without any controller.
-function readPressures({ unified }: CgroupLayout, path: string): CgroupStats["pressure"] {
+export function readPressures({ unified }: CgroupLayout, path: string): CgroupStats["pressure"] {
   if (unified === undefined) return {};
   const pressures: CgroupStats["pressure"] = {};
   for (const resource of ["cpu", "memory", "io"] as const) {

@@ -100,6 +100,12 @@ function isFrozenV1(layout: CgroupLayout, path: string): boolean {
   return file !== undefined && !(readCgroupFile(file) ?? "THAWED").startsWith("THAWED");
 }
 
+export function isFrozen(layout: CgroupLayout, path: string): boolean {
+  if (freezerFileV1(layout, path) !== undefined) return isFrozenV1(layout, path);
+  if (layout.unified === undefined) return false;
+  return readCgroupFile(`${layout.unified.root}${path}/cgroup.freeze`)?.trim() === "1";
+}
+
 const freezeWaitMs = [0, 1, 2, 4, 8, 16, 32, 64, 128];
 
 /** Stops all processes where they are; returns whether they have all stopped within a quarter of a second. */
