@@ -51,10 +51,47 @@ static void settle_stdio(struct launch *l) {
   l->null_stdio = 0;
 }
 
+// Nobody stays behind a detached program: it listens itself, and who connects opens the gate. What is reported from
+// there on, such as the errno of execve, goes to that connection; execve closes it without a word.
+static int wait_for_caller(struct launch *l) {
+  close_descriptors(l);
+  l->root_fd = l->proc_fd = l->null_mount = l->mask_mount = -1;
+  struct frame_header frame = {.type = FRAME_AT_GATE};
+  long result = send_message(l->status_fd, &frame, sizeof frame, -1);
+  if (result < 0) return failed(l, "sendmsg", result);
+  for (;;) {
+    long fd = SYS(accept4, l->gate_fd, 0, 0, SOCK_CLOEXEC_FLAG);
+    if (fd == -EINTR || fd == -ECONNABORTED) continue;
+    if (fd < 0) return failed(l, "accept4", fd);
+    // A caller that was killed before it said anything has not started the container.
+    if (take_state(l, (int)fd) == 0) {
+      SYS(dup3, fd, CONTROL_FD, O_CLOEXEC);
+      close_fd((int)fd);
+      close_fd(l->gate_fd);
+      l->gate_fd = -1;
+      return 0;
+    }
+    close_fd((int)fd);
+  }
+}
+
+// Socket activation and the like: the program finds what it keeps right behind its stdio.
+static void place_kept(struct launch *l) {
+  if (l->kept_count == 0) return;
+  int control = l->kept_first + (int)l->kept_count;
+  SYS(dup3, CONTROL_FD, control, O_CLOEXEC);
+  l->status_fd = control;
+  // Upwards: each goes to a lower number than its own, so none is overwritten before it was moved.
+  for (uint32_t i = 0; i < l->kept_count; i++) SYS(dup3, l->kept_first + (int)i, CONTROL_FD + (int)i, 0);
+  SYS(close_range, CONTROL_FD + l->kept_count, CLOSE_TO_END, CLOSE_RANGE_CLOEXEC);
+}
+
 int step_wait_gate(struct launch *l, struct cursor *c) {
   if (take_end(c) < 0) return -EBADMSG;
-  if (l->depth == 0 || l->header.host != HOST_MONITOR) return failed(l, "no gate", -EINVAL);
+  bool has_gate = l->header.host == HOST_MONITOR || (l->header.host == HOST_DETACHED && l->gate_fd >= 0);
+  if (l->depth == 0 || !has_gate) return failed(l, "no gate", -EINVAL);
   settle_stdio(l);
+  if (l->header.host == HOST_DETACHED) return wait_for_caller(l);
   struct cursor rest = l->steps;
   struct step_header next = {0};
   if ((size_t)(rest.end - rest.at) >= sizeof next) memcpy(&next, rest.at, sizeof next);
@@ -146,7 +183,7 @@ static long exec_in_path(const struct strings *argv, const struct strings *env) 
 
 static void announce_exec(const struct launch *l) {
   struct frame_header frame = {.type = FRAME_EXECUTING};
-  if (l->header.host == HOST_SPAWN) send_message(l->status_fd, &frame, sizeof frame, -1);
+  if (leaves_child(l)) send_message(l->status_fd, &frame, sizeof frame, -1);
 }
 
 int step_exec(struct launch *l, struct cursor *c) {
@@ -160,9 +197,10 @@ int step_exec(struct launch *l, struct cursor *c) {
   if (!l->closed) {
     settle_stdio(l);
     // Closed, not only close-on-exec: what is closed cannot be reached through /proc while execve runs either.
-    SYS(close_range, CONTROL_FD + 1, CLOSE_TO_END, 0);
+    close_descriptors(l);
   }
   SYS(close_range, CONTROL_FD, CONTROL_FD, CLOSE_RANGE_CLOEXEC);
+  place_kept(l);
   reset_process(l);
   announce_exec(l);
   long error = has_slash ? SYS(execve, name, argv.at, env.at) : exec_in_path(&argv, &env);

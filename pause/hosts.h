@@ -8,6 +8,7 @@
 #define CHUNK_SIZE 16384U
 
 _Noreturn void spawn_host(struct launch *l);
+_Noreturn void detached_host(struct launch *l);
 _Noreturn void exec_host(struct launch *l);
 _Noreturn void monitor_host(struct launch *l);
 

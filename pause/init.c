@@ -52,6 +52,7 @@ void program_main(const long *stack) {
   l->root_fd = l->proc_fd = l->null_mount = l->mask_mount = -1;
   l->child_status = l->host_status = l->child_pidfd = -1;
   l->child_stdio[0] = l->child_stdio[1] = l->child_stdio[2] = -1;
+  l->gate_fd = l->kept_first = -1;
   l->null_stdio = ALL_STDIO;
   // Not dumpable: no process of a namespace we join may trace us or look at our descriptors (CVE-2016-9962).
   SYS(prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
@@ -63,6 +64,8 @@ void program_main(const long *stack) {
   switch (l->header.host) {
     case HOST_SPAWN:
       spawn_host(l);
+    case HOST_DETACHED:
+      detached_host(l);
     case HOST_MONITOR:
       SYS(prctl, PR_SET_NAME, "cricket-monitor", 0, 0, 0);
       ignore_signals();

@@ -48,6 +48,8 @@ static step_function *const step_functions[OP_COUNT] = {
     [OP_WAIT_GATE] = step_wait_gate,
     [OP_EXEC] = step_exec,
     [OP_EXEC_FD] = step_exec_fd,
+    [OP_SYNC] = step_sync,
+    [OP_RUN_HOOK] = step_run_hook,
 };
 
 static bool take(struct cursor *c, void *to, size_t size) {

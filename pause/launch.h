@@ -46,6 +46,13 @@ struct launch {
   int child_pid;
   int child_pidfd;
 
+  // A detached program: where it listens at its gate, and what its process keeps open.
+  int gate_fd;
+  int kept_first;
+  uint32_t kept_count;
+  const uint8_t *state;  // the container's state as the caller sent it last, for hooks
+  uint32_t state_length;
+
   char detail[DETAIL_SIZE];  // the call that failed, for the report
 };
 
@@ -100,5 +107,15 @@ step_function step_open_pty, step_pivot_root;
 step_function step_umask, step_personality, step_scheduler, step_io_priority, step_cpu_affinity, step_memory_policy;
 step_function step_apparmor_exec, step_selinux_exec, step_set_groups, step_set_ids, step_capabilities;
 step_function step_no_new_privs, step_seccomp, step_chdir, step_wait_gate, step_exec, step_exec_fd;
+step_function step_sync, step_run_hook;
+
+// Takes what the caller sends: a length and the container's state. -EPIPE when the caller has gone.
+int take_state(struct launch *l, int socket);
+// Closes everything but stdio, the control socket, the gate and what the program keeps.
+void close_descriptors(const struct launch *l);
+// Hosts whose parent leaves once it has forked.
+static inline bool leaves_child(const struct launch *l) {
+  return l->header.host == HOST_SPAWN || l->header.host == HOST_DETACHED;
+}
 
 #endif

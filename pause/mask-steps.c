@@ -154,7 +154,11 @@ int step_open_pty(struct launch *l, struct cursor *c) {
     for (int i = 0; i < 3; i++) SYS(dup3, slave, i, 0);
     l->null_stdio = 0;
     struct frame_header frame = {.type = FRAME_PTY};
-    result = send_message(l->status_fd, &frame, sizeof frame, master);
+    if (l->header.host == HOST_DETACHED) {
+      result = hand_over(l, HANDED_PTY, master);
+    } else {
+      result = send_message(l->status_fd, &frame, sizeof frame, master);
+    }
     if (result < 0) failed(l, "sendmsg", result);
   }
   close_fd(slave);

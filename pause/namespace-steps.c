@@ -59,13 +59,18 @@ static int become_child(struct launch *l) {
   if (l->depth++ > 0 || l->header.host == HOST_SPAWN) return 0;
   // The child's end takes the place of the control socket, which the container must never hold; the host's end is
   // closed, or the child would not see at its gate that the host died.
-  SYS(dup3, l->child_status, CONTROL_FD, O_CLOEXEC);
-  close_fd(l->child_status);
-  close_fd(l->host_status);
+  if (l->header.host != HOST_DETACHED) {
+    SYS(dup3, l->child_status, CONTROL_FD, O_CLOEXEC);
+    close_fd(l->child_status);
+    close_fd(l->host_status);
+  }
   for (int i = 0; i < 3; i++) {
     if (l->child_stdio[i] < 0) continue;
+    // The caller's /dev/null is the host's: it is replaced as if nothing had been given.
+    if (l->header.host == HOST_DETACHED && is_device(l->child_stdio[i], 1, 3)) continue;
     SYS(dup3, l->child_stdio[i], i, 0);
-    close_fd(l->child_stdio[i]);
+    // What a caller gave may stand for two of the three; it is closed with the rest of the table.
+    if (l->header.host != HOST_DETACHED) close_fd(l->child_stdio[i]);
     l->null_stdio &= ~(1U << i);
   }
   return 0;
@@ -76,7 +81,7 @@ static int leave_to_parent(struct launch *l, int pid, int pidfd) {
     struct frame_header header;
     uint32_t pid;
   } frame = {{.type = FRAME_FORKED, .length = 4}, (uint32_t)pid};
-  if (l->header.host == HOST_SPAWN) {
+  if (leaves_child(l)) {
     int result = hand_over(l, HANDED_PIDFD, pidfd);
     if (result >= 0) result = (int)send_message(l->status_fd, &frame, sizeof frame, -1);
     if (result < 0) {
@@ -177,7 +182,7 @@ int step_parent_death_signal(struct launch *l, struct cursor *c) {
   // The parent may have died before the call. Its pid says nothing in a new pid namespace; its socket does.
   struct pollfd parent = {.fd = l->status_fd, .events = 0, .revents = 0};
   struct __kernel_timespec now = {0, 0};
-  if (l->header.host != HOST_SPAWN && SYS(ppoll, &parent, 1, &now, 0, 0) > 0) exit_process(1);
+  if (!leaves_child(l) && SYS(ppoll, &parent, 1, &now, 0, 0) > 0) exit_process(1);
   return 0;
 }
 

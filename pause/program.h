@@ -18,7 +18,7 @@
 #define CONTROL_FD 3
 #define PROGRAM_FD 4
 
-enum program_host { HOST_SPAWN = 1, HOST_MONITOR = 2, HOST_EXEC = 3 };
+enum program_host { HOST_SPAWN = 1, HOST_MONITOR = 2, HOST_EXEC = 3, HOST_DETACHED = 4 };
 
 // The options of the host follow the header, then the steps.
 struct program_header {
@@ -86,7 +86,9 @@ enum step_op {
   OP_WAIT_GATE = 39,
   OP_EXEC = 40,
   OP_EXEC_FD = 41,
-  OP_COUNT = 42,
+  OP_SYNC = 42,
+  OP_RUN_HOOK = 43,
+  OP_COUNT = 44,
 };
 
 enum create_target { CREATE_DIRECTORY = 0, CREATE_FILE = 1, CREATE_AUTO = 2, CREATE_NEVER = 3 };
@@ -95,6 +97,8 @@ enum fs_option { FS_OPTION_FLAG = 0, FS_OPTION_STRING = 1, FS_OPTION_FD = 2 };
 
 // monitor options: containerDir, oomEvents, killCgroup (descriptors), flags, maxLogLineBytes, attachStallMs, logPath.
 // exec options: killCgroup (descriptor), flags, timeoutMs, maxOutputBytes (u64, 0: no limit).
+// detached options: stdin, stdout, stderr, gate (descriptors, each may be NO_DESCRIPTOR), a count, that many descriptors
+// which the program keeps as 3, 4, ...; gate and kept ones follow each other in the table.
 #define MONITOR_STDIN 1U
 #define MONITOR_STDIN_ONCE 2U
 #define EXEC_STDIN 1U
@@ -125,6 +129,7 @@ enum frame_type {
   FRAME_REOPENED = 10,  // errno (u32)
   FRAME_RESIZED = 11,   // errno (u32)
   FRAME_ATTACHED = 12,  // errno (u32)
+  FRAME_SYNC = 13,      // detached: waits for the container's state, a length (u32) and its bytes, without a header
   // between the child and its host, over a socketpair of their own
   FRAME_REFORKED = 16,  // pid (u32), pidfd as SCM_RIGHTS
   FRAME_PTY = 17,       // the master as SCM_RIGHTS
@@ -140,7 +145,7 @@ enum frame_type {
 };
 
 // The one byte that comes with a descriptor in the channel.
-enum handed_over { HANDED_PIDFD = 1, HANDED_SOCKET = 2, HANDED_LISTENER = 3 };
+enum handed_over { HANDED_PIDFD = 1, HANDED_SOCKET = 2, HANDED_LISTENER = 3, HANDED_PTY = 4 };
 
 #define ATTACH_STDIN 1U
 #define ATTACH_STDOUT 2U

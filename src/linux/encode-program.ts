@@ -9,7 +9,7 @@ export const programVersion = 1;
 export const maxProgramBytes = 8 << 20;
 export const maxLogLineBytesLimit = 1 << 20;
 
-const hosts = { spawn: 1, monitor: 2, exec: 3 } as const;
+const hosts = { spawn: 1, monitor: 2, exec: 3, detached: 4 } as const;
 const headerBytes = 40;
 const tableBaseAt = 20;
 const noDescriptor = 0xffffffff;
@@ -39,8 +39,21 @@ export interface ExecHostOptions {
   maxOutputBytes: number;
 }
 
+/** The process is the caller's to wait for: nothing of cricket stays beside it. */
+export interface DetachedHostOptions {
+  /** stdin, stdout and stderr as they are; the host's /dev/null is replaced by the container's. None for a terminal. */
+  stdio?: readonly [Descriptor, Descriptor, Descriptor] | undefined;
+  /** A listening unix socket; who connects and sends a state opens the gate. Needed for a `waitGate` step. */
+  gate?: Descriptor | undefined;
+  /** The program gets these as 3, 4, ... */
+  kept: readonly Descriptor[];
+}
+
 export type Host =
-  { type: "spawn" } | ({ type: "monitor" } & MonitorHostOptions) | ({ type: "exec" } & ExecHostOptions);
+  | { type: "spawn" }
+  | ({ type: "detached" } & DetachedHostOptions)
+  | ({ type: "monitor" } & MonitorHostOptions)
+  | ({ type: "exec" } & ExecHostOptions);
 
 /** `bytes` still lacks the table's place; `withTableBase` sets it. */
 export interface EncodedProgram {
@@ -110,6 +123,7 @@ function encodeHeader(header: Header): Buffer {
 function encodeHostOptions(writer: ProgramWriter, host: Host): void {
   if (host.type === "monitor") encodeMonitorOptions(writer, host);
   if (host.type === "exec") encodeExecOptions(writer, host);
+  if (host.type === "detached") encodeDetachedOptions(writer, host);
 }
 
 function encodeMonitorOptions(writer: ProgramWriter, host: MonitorHostOptions): void {
@@ -134,14 +148,22 @@ function encodeExecOptions(writer: ProgramWriter, host: ExecHostOptions): void {
   writer.u64(BigInt(host.maxOutputBytes));
 }
 
+function encodeDetachedOptions(writer: ProgramWriter, host: DetachedHostOptions): void {
+  for (const index of [0, 1, 2] as const) writer.descriptor(host.stdio?.[index]);
+  writer.descriptor(host.gate);
+  writer.u32(host.kept.length);
+  for (const fd of host.kept) writer.descriptor(fd);
+}
+
 // What the hosts of pause/ rely on. A program that lacks it would wait for ever or run the container as its own monitor.
 function checkShape(program: LaunchProgram, host: Host): void {
   const ops = program.steps.map((step) => step.op);
   const last = ops.at(-1);
   if (last !== "exec" && last !== "execFd") throw shapeError("does not end with exec or execFd");
   if (host.type !== "spawn" && !ops.includes("fork")) throw shapeError(`of a ${host.type} has no fork step`);
-  if (ops.includes("waitGate") !== (host.type === "monitor"))
-    throw shapeError(`of a ${host.type} has ${host.type === "monitor" ? "no" : "a"} waitGate step`);
+  const hasGate = host.type === "monitor" || (host.type === "detached" && host.gate !== undefined);
+  if (ops.includes("waitGate") !== hasGate)
+    throw shapeError(`of a ${host.type} has ${hasGate ? "no" : "a"} waitGate step`);
   if (host.type === "spawn" && ops.includes("openPty")) throw shapeError("of a spawn has an openPty step");
   const early = ops.slice(0, ops.indexOf("fork") + 1).find((op) => op === "waitGate" || op === "openPty");
   if (early !== undefined) throw shapeError(`has a ${early} step before its fork`);

@@ -53,6 +53,8 @@ export const stepOp: Record<StepAction["op"], number> = {
   waitGate: 39,
   exec: 40,
   execFd: 41,
+  sync: 42,
+  runHook: 43,
 };
 
 const stepOptional = 1;
@@ -104,6 +106,15 @@ const encoders: Encoders = {
   },
   unshare: (w, step) => w.u32(step.flags),
   newSession: nothing,
+  sync: nothing,
+  runHook(w, step) {
+    w.text(step.path);
+    w.u32(step.timeoutSeconds);
+    w.u32(step.argv.length);
+    for (const argument of step.argv) w.text(argument);
+    w.u32(step.env.length);
+    for (const line of step.env) w.text(line);
+  },
   newKeyring: (w, step) => w.text(step.name),
   parentDeathSignal: (w, step) => w.u32(step.signal),
   joinCgroup(w, step) {

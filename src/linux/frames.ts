@@ -14,6 +14,8 @@ export const frameType = {
   reopened: 10,
   resized: 11,
   attached: 12,
+  sync: 13,
+  atGate: 18,
   start: 32,
   reopenLog: 33,
   resize: 34,

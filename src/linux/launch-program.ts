@@ -2,10 +2,11 @@
 // program executes it step by step (pause/launch.c), and `cricket explain` prints it. The C side parses no JSON and
 // knows no CRI and no OCI: each step here is one C function of a few lines.
 //
-// A program is run by one of three hosts, all in pause/:
+// A program is run by one of four hosts, all in pause/:
 //   spawn    no parent stays behind: sandboxes (pause). A `fork` step is allowed; the process that ran the steps
 //            before it reports the child's pid and goes.
 //   monitor  the parent stays as the container's monitor: log, attach, exit file. Needs a `fork` and a `waitGate`.
+//   detached no parent stays behind, stdio is the caller's: the OCI command line. A `waitGate` listens on a socket.
 //   exec     the parent stays as the relay of one exec: stdout/stderr/exit status go back over the control socket.
 //
 // Steps before `fork` run in the parent, steps after it in the child.
@@ -132,6 +133,11 @@ export type StepAction =
   | { op: "seccomp"; filter: Uint8Array; flags: number; listener?: boolean }
   /** Makes the directory if missing, changes into it and verifies with getcwd that it is inside the root (CVE-2024-21626). */
   | { op: "chdir"; path: string; create: boolean }
+  // --- the OCI life cycle, in a detached host only
+  /** Tells the caller that everything is made but the change of the root, and waits for the container's state. */
+  | { op: "sync" }
+  /** Runs a program with the container's state as its input, and waits for its end. 0 seconds: for ever. */
+  | { op: "runHook"; path: string; argv: string[]; env: string[]; timeoutSeconds: number }
   // --- the end
   /** Tells the parent "created" and waits for "start". */
   | { op: "waitGate" }

@@ -10,6 +10,7 @@ const SOCK_STREAM = 1;
 const SOCK_SEQPACKET = 5;
 const SOCK_CLOEXEC = 0o2000000;
 const MSG_DONTWAIT = 0x40;
+const MSG_NOSIGNAL = 0x4000;
 const MSG_CMSG_CLOEXEC = 0x40000000;
 const SOL_SOCKET = 1;
 const SCM_RIGHTS = 1;
@@ -20,6 +21,8 @@ const MAX_DESCRIPTORS = 8;
 // int socketpair(int domain, int type, int protocol, int sv[2]);
 const cSocketpair = libc.func("int socketpair(int domain, int type, int protocol, _Out_ int32_t *sv)");
 // ssize_t recvmsg(int sockfd, struct msghdr *msg, int flags);
+// ssize_t sendmsg(int sockfd, const struct msghdr *msg, int flags);
+const cSendmsg = libc.func("intptr_t sendmsg(int sockfd, void *msg, int flags)");
 const cRecvmsg = libc.func("intptr_t recvmsg(int sockfd, void *msg, int flags)");
 
 /** socketpair(2), AF_UNIX; both ends are close-on-exec. The caller closes both. */
@@ -31,7 +34,7 @@ export function createSocketPair(type: "stream" | "seqpacket"): [number, number]
 }
 
 /** What the helper says a descriptor is (pause/program.h, enum handed_over). */
-export const handedOver = { pidfd: 1, socket: 2, listener: 3 } as const;
+export const handedOver = { pidfd: 1, socket: 2, listener: 3, pty: 4 } as const;
 
 export interface HandedDescriptor {
   kind: number;
@@ -104,4 +107,24 @@ function parseRights(control: Buffer): number[] {
   for (let at = CMSG_HEADER_BYTES; at + 4 <= Math.min(length, control.length); at += 4)
     descriptors.push(control.readInt32LE(at));
   return descriptors;
+}
+
+/** sendmsg(2): `bytes` (at least one) with descriptors, which stay the caller's. */
+export function sendDescriptors(socket: number, bytes: Uint8Array, descriptors: readonly number[]): void {
+  const content = Buffer.from(bytes);
+  const controlLength = CMSG_HEADER_BYTES + 4 * descriptors.length;
+  const control = Buffer.alloc(Math.ceil(controlLength / 8) * 8);
+  control.writeBigUInt64LE(BigInt(controlLength), 0);
+  control.writeInt32LE(SOL_SOCKET, 8);
+  control.writeInt32LE(SCM_RIGHTS, 12);
+  descriptors.forEach((fd, index) => control.writeInt32LE(fd, CMSG_HEADER_BYTES + 4 * index));
+  const part = Buffer.alloc(16);
+  part.writeBigUInt64LE(koffi.address(content), 0);
+  part.writeBigUInt64LE(BigInt(content.length), 8);
+  const header = Buffer.alloc(56);
+  header.writeBigUInt64LE(koffi.address(part), 16);
+  header.writeBigUInt64LE(1n, 24);
+  header.writeBigUInt64LE(koffi.address(control), 32);
+  header.writeBigUInt64LE(BigInt(control.length), 40);
+  check(Number(cSendmsg(socket, header, MSG_NOSIGNAL)), "sendmsg");
 }

@@ -62,7 +62,7 @@ export function spawnHelper(helper: HelperBinary, program: LaunchProgram, host: 
 function givesDescriptors(program: LaunchProgram, host: Host): boolean {
   return program.steps.some(
     (step) =>
-      (step.op === "fork" && host.type === "spawn") ||
+      (step.op === "fork" && (host.type === "spawn" || host.type === "detached")) ||
       step.op === "sendSocket" ||
       (step.op === "seccomp" && step.listener === true),
   );
