@@ -1,7 +1,6 @@
 #!/usr/bin/env node
 // The `cricket` program.
 import { Interrupted, type Surroundings } from "./cli/command.ts";
-import { runCli } from "./cli/run-cli.ts";
 
 const [name] = process.argv.slice(2);
 
@@ -27,6 +26,14 @@ function surroundings(): Surroundings {
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   process.exit(error.code === "EPIPE" ? 0 : 1);
 });
+
+// The runtime's own command line: no daemon, its signals are the container's, and start-up counts.
+if (name === "oci") {
+  const { runOci } = await import("./cli/oci/run-oci.ts");
+  process.exit(await runOci(process.argv.slice(3)));
+}
+
+const { runCli } = await import("./cli/run-cli.ts");
 
 // Standard output is written synchronously on Linux, so nothing is lost by leaving at once.
 process.exit(await runCli(process.argv.slice(2), surroundings()));

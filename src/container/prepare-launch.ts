@@ -1,9 +1,8 @@
 // Everything a container's launch needs, gathered: rootfs, user, spec, cgroup, and the program made of them. The
 // descriptors live until the monitor has its own copies.
 import { mkdirSync } from "node:fs";
-import { basename } from "node:path";
 import { failedPrecondition, invalidArgument } from "../base/errors.ts";
-import type { CgroupJoin, CgroupManager } from "../linux/cgroup/cgroup-manager.ts";
+import type { CgroupJoin } from "../linux/cgroup/cgroup-manager.ts";
 import { close } from "../linux/files.ts";
 import type { LaunchProgram } from "../linux/launch-program.ts";
 import { findMount, readMountinfo } from "../linux/mountinfo.ts";
@@ -11,7 +10,7 @@ import { openSameProcess } from "../linux/pidfd.ts";
 import type { ResolvedImage } from "../image/image-service.ts";
 import { compileContainer } from "../oci/compile-container.ts";
 import { compileSeccomp } from "../oci/compile-seccomp.ts";
-import type { CgroupView } from "../oci/container-launch.ts";
+import { cgroupViewOf } from "../oci/cgroup-view.ts";
 import type { SeccompProfile } from "../oci/seccomp-profile.ts";
 import type { Spec } from "../oci/spec.ts";
 import { sandboxFiles, sandboxHostname } from "../sandbox/sandbox-files.ts";
@@ -79,7 +78,7 @@ function prepare(request: LaunchRequest, descriptors: DisposableDescriptors): Pr
     rootfs: { mount: rootfs, ...rootfsPlace(id, config, parts) },
     join: namespaceJoins(spec, pauseOf(request.sandbox).pidfd, target?.pidfd),
     cgroup: cgroup.join,
-    cgroupView: cgroupView(container.record.cgroupPath, parts.cgroups),
+    cgroupView: cgroupViewOf(container.record.cgroupPath, parts.cgroups.layout),
     ...seccomp,
     boundingCapabilities: parts.facts.host.boundingCapabilities,
     parentDeathSignal,
@@ -192,19 +191,6 @@ function rootfsPlace(
   if (!config.mounts.some((mount) => mount.propagation === "bidirectional")) return { target };
   const parentMount = findMount(readMountinfo("self"), target)?.mountPoint;
   return parentMount === undefined ? { target } : { target, parentMount };
-}
-
-function cgroupView(path: string, { layout }: CgroupManager): CgroupView {
-  if (layout.kind === "v2") return { version: 2 };
-  const all = layout.unified === undefined ? layout.v1 : [...layout.v1, layout.unified];
-  return {
-    version: 1,
-    hierarchies: all.map(({ root, controllers, version }) => {
-      const name = basename(root);
-      const links = version === 1 ? controllers.filter((controller) => controller !== name) : [];
-      return { name, path: `${root}${path}`, links };
-    }),
-  };
 }
 
 /** Descriptors that are closed together. */

@@ -2,6 +2,7 @@
 // why it stands where it stands.
 import { CricketError, invalidArgument } from "../base/errors.ts";
 import type { LaunchProgram, Step } from "../linux/launch-program.ts";
+import { compileCreateHooks } from "./compile-hooks.ts";
 import { compileDevices, compileTerminal } from "./compile-devices.ts";
 import { compileJoinCgroup, compileLimits, compileSession } from "./compile-limits.ts";
 import { compileMounts } from "./compile-mounts.ts";
@@ -29,7 +30,7 @@ import type { Process, Spec } from "./spec.ts";
 export function compileContainer(launch: ContainerLaunch): LaunchProgram {
   const { spec } = launch;
   const process = processOf(spec);
-  assertSupported(spec);
+  assertSupported(launch);
   assertSeccompGiven(spec.linux, launch.seccomp);
   const mounts = compileMounts(launch);
   return {
@@ -46,6 +47,7 @@ export function compileContainer(launch: ContainerLaunch): LaunchProgram {
       ...mounts.steps,
       ...compileDevices(launch),
       ...compileTerminal(launch),
+      ...compileCreateHooks(spec.hooks),
       ...compileWorkingDirectory(launch),
       ...mounts.closing,
       ...compileHiddenPaths(launch),
@@ -58,6 +60,7 @@ export function compileContainer(launch: ContainerLaunch): LaunchProgram {
         boundingCapabilities: launch.boundingCapabilities,
         parentDeathSignal: launch.parentDeathSignal,
         gate: true,
+        startHooks: spec.hooks?.startContainer ?? [],
       }),
     ],
   };
@@ -69,8 +72,10 @@ function processOf(spec: Spec): Process {
 }
 
 // What is not done yet is refused: a setting that is silently left out is worse than an error.
-function assertSupported(spec: Spec): void {
-  const hooks = Object.entries(spec.hooks ?? {}).find(([, list]) => (list as unknown[]).length > 0);
+function assertSupported({ spec, runsHooks = false }: ContainerLaunch): void {
+  const hooks = runsHooks
+    ? undefined
+    : Object.entries(spec.hooks ?? {}).find(([, list]) => (list as unknown[]).length > 0);
   if (hooks !== undefined) throw unimplemented(`hooks.${hooks[0]}`);
   if (spec.linux?.intelRdt !== undefined) throw unimplemented("linux.intelRdt");
 }

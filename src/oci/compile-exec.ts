@@ -20,6 +20,8 @@ export interface ExecLaunch {
   seccomp?: SeccompFilter | undefined;
   /** The most that can be given; not given: what the helper itself has. */
   boundingCapabilities?: bigint;
+  /** The process outlives its helper: a detached exec. */
+  detached?: boolean;
   /** A terminal for the process, of this size. */
   terminal?: { rows: number; columns: number };
 }
@@ -51,7 +53,7 @@ export function compileExec(launch: ExecLaunch): LaunchProgram {
         env: launch.env,
         seccomp: launch.seccomp,
         boundingCapabilities: launch.boundingCapabilities,
-        parentDeathSignal: SIGKILL,
+        parentDeathSignal: launch.detached === true ? undefined : SIGKILL,
         gate: false,
       }),
     ],

@@ -6,7 +6,8 @@ import type { CapabilityMasks, Step } from "../linux/launch-program.ts";
 import type { SeccompFilter } from "./container-launch.ts";
 import type { Linux, Personality } from "./linux-spec.ts";
 import { compileScheduling } from "./compile-scheduling.ts";
-import type { Capabilities, Process } from "./spec.ts";
+import { compileStartHooks } from "./compile-hooks.ts";
+import type { Capabilities, Hook, Process } from "./spec.ts";
 
 export interface ProcessLaunch {
   process: Process;
@@ -17,6 +18,8 @@ export interface ProcessLaunch {
   parentDeathSignal?: number | undefined;
   /** Waits for "start" before it executes. */
   gate: boolean;
+  /** Run behind the gate. */
+  startHooks?: readonly Hook[];
 }
 
 /**
@@ -44,6 +47,7 @@ export function compileProcess(launch: ProcessLaunch): Step[] {
     ...compileCredentials(launch),
     ...compileDeathSignal(launch.parentDeathSignal),
     ...(launch.gate ? [gateStep] : []),
+    ...compileStartHooks(launch.startHooks ?? []),
     ...(noNewPrivs ? compileSeccompStep(seccomp, "last, so that it need not allow the set-up") : []),
     compileExecute(launch),
   ];

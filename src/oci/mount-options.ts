@@ -129,6 +129,19 @@ function fsOption(option: string, at: string): [string, FsOptionValue] {
   throw invalidArgument(`${at} has ${JSON.stringify(option)}: not an option`);
 }
 
+/** Every option with a meaning of its own, for `features`. */
+export function mountOptionNames(): string[] {
+  const names = [...attributes.keys()];
+  return [
+    "bind",
+    "rbind",
+    ...without,
+    ...names,
+    ...names.map((name) => `r${name}`),
+    ...propagations.keys(),
+  ].sort();
+}
+
 /** MS_ flags of linux.rootfsPropagation. */
 export function propagationFlags(propagation: RootfsPropagation): number {
   return propagations.get(propagation) ?? 0;

@@ -157,7 +157,7 @@ const blockIO = object<BlockIoResources>({
   throttleWriteIOPSDevice: optional(listOf(throttleDevice)),
 });
 
-const resources = object<Resources>({
+export const resources = object<Resources>({
   devices: optional(listOf(deviceRule)),
   memory: optional(memory),
   cpu: optional(cpu),

@@ -1,4 +1,5 @@
 // config.json from outside: checked property by property, so that what follows may trust its types.
+import type { Resources } from "./linux-spec.ts";
 import type {
   Capabilities,
   Hook,
@@ -32,7 +33,7 @@ import {
   uint64,
   type Shape,
 } from "./json-shape.ts";
-import { idMapping, linux } from "./parse-linux-spec.ts";
+import { idMapping, linux, resources } from "./parse-linux-spec.ts";
 
 const root = object<Root>({ path: required(nonEmpty), readonly: optional(boolean) });
 
@@ -176,6 +177,11 @@ export function parseSpec(text: string): Spec {
 /** The same for the `process` object alone, as `exec --process` reads it. */
 export function parseProcess(text: string): Process {
   return process(parseExactIntegers(text, "process.json"), "process");
+}
+
+/** The same for `linux.resources` alone, as `update --resources` reads it. */
+export function parseResources(text: string): Resources {
+  return resources(parseExactIntegers(text, "resources"), "resources");
 }
 
 /** config.json as text; the inverse of parseSpec. */

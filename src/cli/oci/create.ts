@@ -1,0 +1,42 @@
+import { createContainer, type CreateOptions } from "../../oci/runtime/create.ts";
+import { countOf, type FlagTable, type ParsedFlags } from "./flags.ts";
+import type { Verb } from "./verb.ts";
+
+/** Shared by create and run. */
+export const createFlags: FlagTable = {
+  bundle: { short: "b", takes: "text" },
+  "console-socket": { takes: "text" },
+  "pid-file": { takes: "text" },
+  "preserve-fds": { takes: "text" },
+  "no-pivot": {},
+  "no-new-keyring": {},
+};
+
+export function createOptions(id: string, flags: ParsedFlags, keepsTerminal: boolean): CreateOptions {
+  // systemd's protocol: what a service manager passed is for the container, too (sd_listen_fds(3)).
+  const listenFds =
+    process.env["LISTEN_PID"] === String(process.pid) ? Number(process.env["LISTEN_FDS"] ?? 0) : 0;
+  return {
+    id,
+    bundle: flags.texts.get("bundle") ?? ".",
+    pidFile: flags.texts.get("pid-file"),
+    consoleSocket: flags.texts.get("console-socket"),
+    preserveFds: countOf(flags, "preserve-fds") + (Number.isInteger(listenFds) ? listenFds : 0),
+    noPivot: flags.switches.has("no-pivot"),
+    noNewKeyring: flags.switches.has("no-new-keyring"),
+    keepsTerminal,
+  };
+}
+
+export const create: Verb = {
+  operands: "CONTAINER",
+  summary: "make a container; its program waits for `start`",
+  flags: createFlags,
+  arity: [1, 1],
+  failure: "runc create failed",
+  async run({ runtime, flags, operands, warn }) {
+    const created = await createContainer(runtime, createOptions(operands[0] ?? "", flags, false));
+    created.warnings.forEach(warn);
+    return 0;
+  },
+};

@@ -1,0 +1,72 @@
+import { becomeSubreaper } from "../../linux/reap.ts";
+import { execInContainer } from "../../oci/runtime/exec.ts";
+import { relayTerminal } from "../../oci/runtime/relay-terminal.ts";
+import { forwardSignals, waitForProcess } from "../../oci/runtime/wait-process.ts";
+import { UsageError } from "../command.ts";
+import { countOf } from "./flags.ts";
+import type { Verb } from "./verb.ts";
+
+/** As runc's: a program of its own may well end with 1. */
+const failureStatus = 255;
+
+export const exec: Verb = {
+  operands: "CONTAINER COMMAND [ARG...]",
+  summary: "run a program in a container",
+  flags: {
+    process: { short: "p", takes: "text" },
+    "console-socket": { takes: "text" },
+    "pid-file": { takes: "text" },
+    cwd: { takes: "text" },
+    env: { short: "e", takes: "list" },
+    tty: { short: "t" },
+    user: { short: "u", takes: "text" },
+    "additional-gids": { short: "g", takes: "list" },
+    cap: { short: "c", takes: "list" },
+    "no-new-privs": {},
+    apparmor: { takes: "text" },
+    "process-label": { takes: "text" },
+    cgroup: { takes: "list" },
+    "ignore-paused": {},
+    "preserve-fds": { takes: "text" },
+    detach: { short: "d" },
+  },
+  arity: [1, Infinity],
+  passesRest: true,
+  failure: "exec failed",
+  failureStatus,
+  async run({ runtime, flags, operands }) {
+    const [id = "", ...args] = operands;
+    const { switches, texts, lists } = flags;
+    for (const name of ["cgroup", "process-label"])
+      if (lists.has(name) || texts.has(name)) throw new UsageError(`--${name} is not implemented yet`);
+    const detached = switches.has("detach");
+    if (!detached) becomeSubreaper();
+    const { pid, pidfd, pty } = await execInContainer(runtime, {
+      id,
+      args,
+      processFile: texts.get("process"),
+      cwd: texts.get("cwd"),
+      env: lists.get("env") ?? [],
+      user: texts.get("user"),
+      additionalGids: lists.get("additional-gids") ?? [],
+      capabilities: lists.get("cap") ?? [],
+      tty: switches.has("tty"),
+      noNewPrivs: switches.has("no-new-privs"),
+      apparmor: texts.get("apparmor"),
+      ignorePaused: switches.has("ignore-paused"),
+      preserveFds: countOf(flags, "preserve-fds"),
+      pidFile: texts.get("pid-file"),
+      consoleSocket: texts.get("console-socket"),
+      keepsTerminal: !detached,
+    });
+    if (detached) return 0;
+    const signals = forwardSignals(pidfd);
+    const terminal = pty === undefined ? undefined : relayTerminal(pty);
+    try {
+      return await waitForProcess(pid, pidfd);
+    } finally {
+      await terminal?.end();
+      signals.stop();
+    }
+  },
+};

@@ -1,0 +1,149 @@
+// `cricket oci`: the command line that runc and crun share. Verbs are loaded when they are run, and no daemon is needed.
+import { appendFileSync, existsSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { messageOf } from "../../base/errors.ts";
+import type { HelperBinary } from "../../linux/helper-binary.ts";
+import type { Runtime } from "../../oci/runtime/runtime.ts";
+import { UsageError } from "../command.ts";
+import { parseFlags, type FlagTable, type ParsedFlags } from "./flags.ts";
+import type { Verb } from "./verb.ts";
+
+const globalFlags: FlagTable = {
+  root: { takes: "text" },
+  log: { takes: "text" },
+  "log-format": { takes: "text" },
+  debug: {},
+  "systemd-cgroup": {},
+  rootless: { takes: "text" },
+  criu: { takes: "text" },
+  version: { short: "v" },
+  help: { short: "h" },
+};
+
+const verbs: Readonly<Record<string, () => Promise<Verb>>> = {
+  create: async () => (await import("./create.ts")).create,
+  delete: async () => (await import("./lifecycle.ts")).deleteVerb,
+  events: async () => (await import("./inspect.ts")).events,
+  exec: async () => (await import("./exec.ts")).exec,
+  features: async () => (await import("./spec.ts")).featuresVerb,
+  kill: async () => (await import("./lifecycle.ts")).kill,
+  list: async () => (await import("./inspect.ts")).list,
+  pause: async () => (await import("./lifecycle.ts")).pause,
+  ps: async () => (await import("./inspect.ts")).ps,
+  resume: async () => (await import("./lifecycle.ts")).resume,
+  run: async () => (await import("./run.ts")).run,
+  spec: async () => (await import("./spec.ts")).spec,
+  start: async () => (await import("./lifecycle.ts")).start,
+  state: async () => (await import("./inspect.ts")).state,
+  update: async () => (await import("./update.ts")).update,
+};
+
+const defaultRoot = "/run/cricket-oci";
+
+/** The exit status; never rejects. */
+export async function runOci(argv: readonly string[]): Promise<number> {
+  let globals: ParsedFlags;
+  try {
+    globals = parseFlags(argv, globalFlags, false);
+  } catch (error) {
+    process.stderr.write(`cricket oci: ${messageOf(error)}\n`);
+    return 1;
+  }
+  const [name = "help", ...rest] = globals.operands;
+  if (globals.switches.has("version")) return printVersion();
+  if (name === "help" || globals.switches.has("help")) return printHelp();
+  let verb: Verb | undefined;
+  try {
+    verb = await loadVerb(name, globals);
+    return await runVerb(verb, rest, globals);
+  } catch (error) {
+    const prefix = verb?.failure === undefined || error instanceof UsageError ? "" : `${verb.failure}: `;
+    report(globals, "error", prefix + messageOf(error));
+    return verb?.failureStatus ?? 1;
+  }
+}
+
+async function loadVerb(name: string, globals: ParsedFlags): Promise<Verb> {
+  const load = Object.hasOwn(verbs, name) ? verbs[name] : undefined;
+  if (name === "checkpoint" || name === "restore")
+    throw new UsageError(
+      `${name}: checkpoints are not implemented yet (criu ${globals.texts.get("criu") ?? ""})`,
+    );
+  if (load === undefined) throw new UsageError(`No help topic for '${name}'`);
+  return load();
+}
+
+async function runVerb(verb: Verb, argv: readonly string[], globals: ParsedFlags): Promise<number> {
+  const flags = parseFlags(argv, { ...verb.flags, help: { short: "h" } }, verb.passesRest !== true);
+  if (flags.switches.has("help")) {
+    process.stdout.write(`${verb.summary}\n\nusage: cricket oci VERB [OPTION...] ${verb.operands}\n`);
+    return 0;
+  }
+  const { operands } = flags;
+  const [least, most] = verb.arity;
+  if (operands.length < least || operands.length > most)
+    throw new UsageError(`${operands.length} operands, but it takes ${verb.operands || "none"}`);
+  if (globals.switches.has("systemd-cgroup"))
+    throw new UsageError("--systemd-cgroup: the systemd cgroup manager is not implemented yet");
+  return verb.run({
+    runtime: await openRuntime(globals),
+    flags,
+    operands,
+    print: (text) => void process.stdout.write(text),
+    warn: (message) => report(globals, "warning", message),
+  });
+}
+
+async function openRuntime(globals: ParsedFlags): Promise<Runtime> {
+  const { RuntimeStore } = await import("../../oci/runtime/container-store.ts");
+  const { HelperBinary: Binary } = await import("../../linux/helper-binary.ts");
+  let loaded: HelperBinary | undefined;
+  return {
+    store: new RuntimeStore(globals.texts.get("root") ?? defaultRoot),
+    helper: () => (loaded ??= Binary.load(helperDirectory())),
+  };
+}
+
+/** build/ beside package.json, which lies above both src and dist/src; or where the variable says. */
+function helperDirectory(): string {
+  const given = process.env["CRICKET_HELPER_DIR"];
+  if (given !== undefined && given !== "") return given;
+  let directory = dirname(fileURLToPath(import.meta.url));
+  while (directory !== "/" && !existsSync(join(directory, "package.json"))) directory = dirname(directory);
+  return join(directory, "build");
+}
+
+/** One line on standard error; with --log also into the file, in the form that engines read. */
+function report(globals: ParsedFlags, level: "error" | "warning", message: string): void {
+  const time = new Date().toISOString().replace(/\.\d+Z$/, "Z");
+  const text = `time=${JSON.stringify(time)} level=${level} msg=${JSON.stringify(message)}`;
+  const log = globals.texts.get("log") ?? "";
+  const json = globals.texts.get("log-format") === "json";
+  const line = json ? JSON.stringify({ level, msg: message, time }) : text;
+  if (log === "") {
+    process.stderr.write(`${line}\n`);
+    return;
+  }
+  try {
+    appendFileSync(log, `${line}\n`, { mode: 0o644 });
+  } catch (error) {
+    process.stderr.write(`cricket oci: --log: ${messageOf(error)}\n`);
+  }
+  if (level === "error") process.stderr.write(`${message}\n`);
+}
+
+async function printVersion(): Promise<number> {
+  const { packageVersion } = await import("../package-version.ts");
+  const { SPEC_VERSION } = await import("../../oci/spec.ts");
+  process.stdout.write(`cricket version ${packageVersion()}\nspec: ${SPEC_VERSION}\n`);
+  return 0;
+}
+
+function printHelp(): number {
+  const options = Object.keys(globalFlags).map((name) => `--${name}`);
+  process.stdout.write(
+    `usage: cricket oci [OPTION...] VERB [OPTION...] [OPERAND...]\n\noptions: ${options.join(" ")}\nverbs: ${Object.keys(verbs).join(" ")}\n`,
+  );
+  return 0;
+}

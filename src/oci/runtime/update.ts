@@ -1,0 +1,21 @@
+// update: new limits of a container that exists.
+import { failedPrecondition } from "../../base/errors.ts";
+import type { Resources } from "../linux-spec.ts";
+import { cgroupResourcesOf } from "./cgroup-limits.ts";
+import type { Runtime } from "./runtime.ts";
+
+/** What `resources` does not name stays as it is. */
+export async function updateContainer({ store }: Runtime, id: string, resources: Resources): Promise<void> {
+  const state = store.get(id);
+  if (store.status(state) === "stopped") throw failedPrecondition("container not running");
+  await store.cgroups.updateResources(state.cgroupPath, cgroupResourcesOf(resources));
+  const spec = store.loadSpec(id);
+  const before = spec.linux?.resources ?? {};
+  const after: Resources = {
+    ...before,
+    ...resources,
+    memory: { ...before.memory, ...resources.memory },
+    cpu: { ...before.cpu, ...resources.cpu },
+  };
+  store.saveSpec(id, { ...spec, linux: { ...spec.linux, resources: after } });
+}
