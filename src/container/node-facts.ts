@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { wrapError } from "../base/errors.ts";
 import type { ContainerDefaults } from "../config/config.ts";
 import type { CgroupLayout } from "../linux/cgroup/layout.ts";
-import { probeKernel } from "../linux/kernel-features.ts";
+import { kernelRelease } from "../linux/kernel-release.ts";
 import { capabilityBoundingSet } from "../linux/proc.ts";
 import { defaultSeccompProfile } from "../oci/seccomp-default.ts";
 import { hasLibseccomp } from "../linux/seccomp.ts";
@@ -20,7 +20,6 @@ export interface NodeFacts {
 
 /** @throws CricketError invalid-argument for a configured seccomp profile that cannot be used */
 export function readNodeFacts(layout: CgroupLayout, defaults: ContainerDefaults): NodeFacts {
-  const { release } = probeKernel();
   return {
     host: {
       cgroupVersion: layout.kind === "v2" ? 2 : 1,
@@ -31,7 +30,7 @@ export function readNodeFacts(layout: CgroupLayout, defaults: ContainerDefaults)
       pidsLimit: defaults.pidsLimit,
       selinux: false,
       architecture: process.arch === "x64" ? "amd64" : process.arch,
-      kernelVersion: release,
+      kernelVersion: kernelRelease(),
     },
     seccompProfile:
       defaults.seccompProfile === "" ? defaultSeccompProfile : readSeccompProfile(defaults.seccompProfile),

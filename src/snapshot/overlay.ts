@@ -4,7 +4,7 @@ import { mkdtempSync, rmdirSync } from "node:fs";
 import { release, tmpdir } from "node:os";
 import { join } from "node:path";
 import { AT_FDCWD, close, fdPath, O_DIRECTORY, O_PATH, openat2 } from "../linux/files.ts";
-import { isAtLeast, parseRelease } from "../linux/kernel-features.ts";
+import { isAtLeast, kernelRelease } from "../linux/kernel-release.ts";
 import {
   cloneMount,
   createMount,
@@ -79,7 +79,7 @@ export function createOverlay(source: OverlaySource, method = methodFor(source))
 }
 
 function methodFor({ lowers }: OverlaySource): OverlayMethod {
-  if (isAtLeast(parseRelease(release()), 6, 7)) return "append";
+  if (isAtLeast(kernelRelease(), 6, 7)) return "append";
   // Descriptors may have four digits.
   return lowers.length * "/proc/self/fd/1234:".length <= maxFsconfigBytes ? "string" : "mount";
 }

@@ -14,7 +14,7 @@ import {
 import { release } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { isAtLeast, parseRelease } from "../../../src/linux/kernel-features.ts";
+import { isAtLeast, parseRelease } from "../../../src/linux/kernel-release.ts";
 import { prepareContainerLayer } from "../../../src/snapshot/container-layer.ts";
 import { createOverlay, type OverlayMethod } from "../../../src/snapshot/overlay.ts";
 import { TarReader } from "../../../src/snapshot/tar-reader.ts";
