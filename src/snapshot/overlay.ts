@@ -1,7 +1,7 @@
 // A container's root filesystem: the layers of its image under a writable one, as a detached mount that no path of the
 // host ever shows.
 import { mkdtempSync, rmdirSync } from "node:fs";
-import { release, tmpdir } from "node:os";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { AT_FDCWD, close, fdPath, O_DIRECTORY, O_PATH, openat2 } from "../linux/files.ts";
 import { isAtLeast, kernelRelease } from "../linux/kernel-release.ts";
