@@ -38,12 +38,13 @@ static long call(long number, long a, long b, long c, long d) {
 void pause_main(void);
 
 void pause_main(void) {
+  unsigned long name = 0x6573756170UL;  // "pause"; a string would cost a page of its own
   unsigned long mask = MASK_OF(SIGINT_NUMBER) | MASK_OF(SIGTERM_NUMBER) | MASK_OF(SIGCHLD_NUMBER);
   // As PID 1 a signal without a handler is dropped by the kernel; blocked ones stay pending for rt_sigtimedwait, so
   // that no handler is needed and no wake-up is lost between reaping and waiting.
   call(__NR_rt_sigprocmask, SIG_BLOCK_HOW, (long)&mask, 0, sizeof mask);
   // What ps shows: the kernel would name it after the descriptor it was started from.
-  call(__NR_prctl, PR_SET_NAME, (long)"pause", 0, 0);
+  call(__NR_prctl, PR_SET_NAME, (long)&name, 0, 0);
   // Containers may share this pid namespace: they get no look into this process (ptrace, /proc/1/fd).
   call(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0);
   for (;;) {

@@ -1,6 +1,5 @@
 // The monitor: log, gate, exit file, reconnecting, failures, hostile clients.
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import { once } from "node:events";
 import {
   existsSync,
@@ -27,13 +26,12 @@ import { encodeFrame, frameType } from "../../../src/linux/frames.ts";
 import type { HelperBinary } from "../../../src/linux/helper-binary.ts";
 import { CLONE_NEWPID, type LaunchProgram, type Step } from "../../../src/linux/launch-program.ts";
 import type { Monitor } from "../../../src/linux/monitor.ts";
-import { openPidfd, openSameProcess, readStartTime, signalPidfd } from "../../../src/linux/pidfd.ts";
-import { connectMonitor, startMonitor, type MonitorOptions } from "../../../src/linux/start-monitor.ts";
+import { openPidfd, readStartTime, signalPidfd } from "../../../src/linux/pidfd.ts";
+import { startMonitor, type MonitorOptions } from "../../../src/linux/start-monitor.ts";
 import { LaunchFixture, loadHelper, probe, readLog } from "../../support/launch-fixture.ts";
 import { requires } from "../../support/requires.ts";
 
 const SIGKILL = 9;
-const SIGTERM = 15;
 
 function isAlive(pid: number): boolean {
   return /^State:\s+[^ZX]/m.test(tryRead(`/proc/${pid}/status`));
@@ -120,7 +118,10 @@ describe("monitor", requires("root"), () => {
   it("holds no descriptor and no memory of the launch at the gate", async () => {
     const monitor = await create(["sleep", "100"]);
     const open = readdirSync(`/proc/${monitor.initPid}/fd`).map(Number);
-    assert.deepEqual(open.toSorted(), [0, 1, 2, 3]);
+    assert.deepEqual(
+      open.toSorted((a, b) => a - b),
+      [0, 1, 2, 3],
+    );
     const pss = /^Pss:\s+(\d+)/m.exec(
       readFileSync(`/proc/${parentOf(monitor.initPid)}/smaps_rollup`, "utf8"),
     );
@@ -254,66 +255,6 @@ describe("monitor", requires("root"), () => {
       message: "open the log: ENOENT",
     });
     assert.deepEqual(readdirSync(fixture.containerDir), []);
-  });
-
-  it("connectMonitor() finds a running container again, with log, exit and identity", async () => {
-    const first = await run(["sleep", "100"]);
-    first.detach();
-    const second = await connectMonitor(fixture.containerDir);
-    assert.deepEqual([second.initPid, second.initStartTime], [first.initPid, first.initStartTime]);
-    assert.equal(second.started, true);
-    await second.reopenLog();
-    kill(second);
-    assert.equal((await second.onExit).exitCode, 137);
-  });
-
-  it("connectMonitor() finds a container at the gate and starts it", async () => {
-    (await create(["exit", "3"])).detach();
-    const monitor = await connectMonitor(fixture.containerDir);
-    assert.equal(monitor.started, false);
-    await monitor.start();
-    assert.equal((await monitor.onExit).exitCode, 3);
-  });
-
-  it("connectMonitor() says not-found when the container has ended; the exit file tells how", async () => {
-    const monitor = await run(["exit", "4"]);
-    monitor.detach();
-    await until("exit file", () => readExitFile(fixture.containerDir) !== undefined);
-    await until("end", () => !existsSync(join(fixture.containerDir, "monitor.sock")));
-    await assert.rejects(connectMonitor(fixture.containerDir), { code: "not-found" });
-    assert.equal(readExitFile(fixture.containerDir)?.exitCode, 4);
-  });
-
-  it("works below a path longer than sun_path", async () => {
-    const containerDir = join(fixture.directory, "d".repeat(200), "e".repeat(200));
-    mkdirSync(containerDir, { recursive: true });
-    const first = await create(["exit", "0"], { containerDir });
-    first.detach();
-    const monitor = await connectMonitor(containerDir);
-    await monitor.start();
-    await monitor.onExit;
-  });
-
-  it("survives the death of the daemon (kill -9)", async () => {
-    const daemon = spawn(process.execPath, [
-      "--import",
-      "tsx",
-      join(import.meta.dirname, "../../support/launch-and-wait.ts"),
-      fixture.containerDir,
-      fixture.logPath,
-    ]);
-    await once(daemon.stdout, "data");
-    daemon.kill("SIGKILL");
-    await once(daemon, "exit");
-    const monitor = await connectMonitor(fixture.containerDir);
-    assert.equal(isAlive(monitor.initPid), true);
-    const pidfd = openSameProcess(monitor.initPid, monitor.initStartTime);
-    assert.ok(pidfd !== undefined);
-    signalPidfd(pidfd, SIGTERM);
-    await until("signal in the log", () => fixture.log().includes("signal 15"));
-    signalPidfd(pidfd, 3);
-    close(pidfd);
-    assert.equal((await monitor.onExit).exitCode, 0);
   });
 
   it("takes its container with it when it is killed (parentDeathSignal)", async () => {
