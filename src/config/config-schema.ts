@@ -47,6 +47,18 @@ const allowedSysctls = ["kernel.sem", "kernel.shm*", "kernel.msg*", "fs.mqueue.*
 const cgroupParent = /^(?:\/(?!\.\.?(?:\/|$))[^/\0\n]+)+$/;
 const sysctlPattern = /^[a-z0-9](?:[-\w]*)(?:[./][-\w]+)*(?:[./])?\*?$/i;
 
+function streamingSection(): ConfigSchema["sections"]["streaming"] {
+  return {
+    // Whoever reaches it still needs a token, but a cluster needs no more than loopback: the kubelet relays.
+    address: ipAddress("127.0.0.1"),
+    port: integer(0, 0, 65_535),
+    tlsCert: optionalPath(),
+    tlsKey: optionalPath(),
+    idleTimeoutMs: integer(4 * 60 * 60 * 1000, 1000, 2 ** 31 - 1),
+    creationTimeoutMs: integer(30_000, 100, 2 ** 31 - 1),
+  };
+}
+
 /** `helperDir` depends on where the program was installed, so the caller gives it. */
 export function configSchema(helperDir: string): ConfigSchema {
   return {
@@ -100,15 +112,7 @@ export function configSchema(helperDir: string): ConfigSchema {
         defaultEnv: stringsMatching([], /^[^=\0]+=[^\0]*$/, "not of the form KEY=value"),
         seccompProfile: optionalPath(),
       },
-      streaming: {
-        // Whoever reaches it still needs a token, but a cluster needs no more than loopback: the kubelet relays.
-        address: ipAddress("127.0.0.1"),
-        port: integer(0, 0, 65_535),
-        tlsCert: optionalPath(),
-        tlsKey: optionalPath(),
-        idleTimeoutMs: integer(4 * 60 * 60 * 1000, 1000, 2 ** 31 - 1),
-        creationTimeoutMs: integer(30_000, 100, 2 ** 31 - 1),
-      },
+      streaming: streamingSection(),
     },
   };
 }
