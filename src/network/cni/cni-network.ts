@@ -117,7 +117,8 @@ export class CniNetwork implements PodNetwork {
     const { containerId } = cached.attachment;
     this.#own.add(containerId);
     // Before ADD, which can half succeed: with the record detach finds what to undo, after a crash too.
-    await Promise.all([this.#cache.begin(cached), raiseLoopback(routeSocket)]);
+    const begun = await Promise.allSettled([this.#cache.begin(cached), raiseLoopback(routeSocket)]);
+    for (const step of begun) if (step.status === "rejected") throw step.reason;
     try {
       const result = await this.#chain.add(cached.plan, cached.attachment);
       this.#cache.complete(cached, result);

@@ -41,10 +41,8 @@ export async function killStrays(containerId: string): Promise<void> {
   for (let round = 1; round <= rounds; round++) {
     const found = processesOf(`${containerId}/`);
     if (found.length === 0) return;
-    for (const pid of found) {
-      kill(pid);
-      reapSoon(pid);
-    }
+    // Whoever inherited them reaps them.
+    for (const pid of found) kill(pid);
     await delay(round * 5);
   }
 }

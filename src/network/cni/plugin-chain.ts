@@ -2,6 +2,7 @@
 import { accessSync, constants, statSync } from "node:fs";
 import { join } from "node:path";
 import { CricketError, failedPrecondition, hasCode, messageOf } from "../../base/errors.ts";
+import { shortId } from "../../base/ids.ts";
 import type { Log } from "../../base/log.ts";
 import type { CapabilityArguments, CniArgs } from "./attachment-arguments.ts";
 import { formatCniArgs } from "./attachment-arguments.ts";
@@ -184,6 +185,7 @@ export class PluginChain {
 
   async #run(call: Call): Promise<PluginOutput> {
     const { plugin, command, attachment, timeoutMs } = call;
+    const begunAtMs = performance.now();
     const output = await runPlugin({
       path: this.#find(plugin.type),
       type: plugin.type,
@@ -192,8 +194,14 @@ export class PluginChain {
       config: JSON.stringify(requestConfig(call)),
       timeoutMs,
     });
-    if (output.stderr !== "")
-      this.#log.debug("plugin output", { plugin: plugin.type, command, stderr: oneLine(output.stderr) });
+    // Plugins are most of the time a pod takes to start: which of them it is must be easy to see.
+    this.#log.debug("plugin ran", {
+      plugin: plugin.type,
+      command,
+      sandbox: attachment === undefined ? undefined : shortId(attachment.containerId),
+      durationMs: Math.round(performance.now() - begunAtMs),
+      stderr: output.stderr === "" ? undefined : oneLine(output.stderr),
+    });
     return output;
   }
 

@@ -85,6 +85,8 @@ export class CniNode {
 
   async close(): Promise<void> {
     await this.network.close();
+    // Plugins that are still running write into the directory.
+    await this.network.settle();
     this.#routes.close();
     if (fs.readFileSync("/proc/self/mountinfo", "utf8").includes(this.#netns)) this.loseNetns();
     this.double[Symbol.dispose]();
