@@ -123,6 +123,7 @@ describe("monitor connections", requires("root"), () => {
       fixture.logPath,
     ]);
     await once(daemon.stdout, "data");
+    await until("container", () => fixture.log().includes("ready"));
     daemon.kill("SIGKILL");
     await once(daemon, "exit");
     const monitor = await connectMonitor(fixture.containerDir);

@@ -199,6 +199,7 @@ describe("monitor", requires("root"), () => {
     const logs = join(fixture.directory, "logs");
     mkdirSync(logs);
     const monitor = await run(["signals"], { logPath: join(logs, "0.log") });
+    await until("first line", () => tryRead(join(logs, "0.log")).includes("ready"));
     renameSync(logs, `${logs}.moved`);
     await assert.rejects(monitor.reopenLog(), { errno: "ENOENT" });
     mkdirSync(logs);
