@@ -33,7 +33,7 @@ export const create: Verb = {
   summary: "make a container; its program waits for `start`",
   flags: createFlags,
   arity: [1, 1],
-  failure: "runc create failed",
+  failure: "create failed",
   async run({ runtime, flags, operands, warn }) {
     const created = await createContainer(runtime, createOptions(operands[0] ?? "", flags, false));
     created.warnings.forEach(warn);

@@ -13,7 +13,7 @@ export const run: Verb = {
   summary: "create and start a container; in the foreground wait for its end and delete it",
   flags: { ...createFlags, detach: { short: "d" }, keep: {}, "no-subreaper": {} },
   arity: [1, 1],
-  failure: "runc run failed",
+  failure: "run failed",
   run(context) {
     return context.flags.switches.has("detach") ? runDetached(context) : runInForeground(context);
   },

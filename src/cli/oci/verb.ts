@@ -18,7 +18,7 @@ export interface Verb {
   arity: readonly [number, number];
   /** Everything from the first operand on is one: a command to run. */
   passesRest?: boolean;
-  /** In front of its errors, as runc has it: "runc create failed". */
+  /** In front of its errors, as runc has it: "create failed". */
   failure?: string;
   /** The exit status of its errors; 1 if not given. */
   failureStatus?: number;

@@ -91,9 +91,9 @@ function checkOptions(spec: Spec, options: CreateOptions): void {
   if (options.noPivot) throw failedPrecondition("--no-pivot: the root is always changed with pivot_root");
   if (spec.root === undefined) throw invalidArgument("root is missing");
   if (terminal && options.consoleSocket === undefined && !options.keepsTerminal)
-    throw invalidArgument("cannot allocate tty if runc will detach without setting console socket");
+    throw invalidArgument("process.terminal: a detached process needs --console-socket");
   if (!terminal && options.consoleSocket !== undefined)
-    throw invalidArgument("cannot use console socket if runc will not detach or allocate tty");
+    throw invalidArgument("--console-socket: process.terminal is not set");
 }
 
 function firstState(id: string, bundle: string, spec: Spec): ContainerState {

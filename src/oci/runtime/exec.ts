@@ -52,7 +52,7 @@ export async function execInContainer(runtime: Runtime, options: ExecOptions): P
   const spec = store.loadSpec(options.id);
   const process = processOf(spec, options);
   if (process.terminal === true && options.consoleSocket === undefined && !options.keepsTerminal)
-    throw invalidArgument("cannot allocate tty if runc will detach without setting console socket");
+    throw invalidArgument("process.terminal: a detached process needs --console-socket");
   using console = options.consoleSocket === undefined ? undefined : new ConsoleSocket(options.consoleSocket);
   using descriptors = new LaunchDescriptors();
   const program = programOf(runtime, state, { ...spec, process }, descriptors);

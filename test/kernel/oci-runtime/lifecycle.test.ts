@@ -1,0 +1,226 @@
+// The verbs of the command line against the kernel: what engines and people see of a container's life.
+import assert from "node:assert/strict";
+import { existsSync, mkdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, describe, it } from "node:test";
+import { requires } from "../../support/requires.ts";
+import { OciFixture } from "./oci-fixture.ts";
+
+interface State {
+  pid: number;
+  status: string;
+  bundle: string;
+}
+
+describe("cricket oci", requires("root", "package:busybox-static"), () => {
+  const fixture = new OciFixture();
+  after(() => fixture.close());
+
+  const ok = async (...words: string[]): Promise<string> => {
+    const { status, stdout, stderr } = await fixture.run(words);
+    assert.equal(status, 0, `${words.join(" ")}: ${stderr}`);
+    return stdout;
+  };
+  const fails = async (...words: string[]): Promise<string> => {
+    const { status, stderr } = await fixture.run(words);
+    assert.equal(status, words[0] === "exec" ? 255 : 1, words.join(" "));
+    return stderr;
+  };
+  const stateOf = async (id: string): Promise<State> => JSON.parse(await ok("state", id)) as State;
+  const untilStopped = async (id: string): Promise<void> => {
+    while ((await stateOf(id)).status !== "stopped");
+  };
+
+  it("`run` passes stdio through and ends with the program's status", async () => {
+    const id = fixture.newId();
+    fixture.write(["sh", "-c", "cat; echo complaint >&2; exit 3"]);
+    const { status, stdout, stderr } = await fixture.run(["run", id], "input\n");
+    assert.deepEqual({ status, stdout, stderr }, { status: 3, stdout: "input\n", stderr: "complaint\n" });
+    assert.match(await fails("state", id), /container does not exist/);
+  });
+
+  it("`run` reports a program that is not there and leaves nothing", async () => {
+    const id = fixture.newId();
+    fixture.write(["nosuch"]);
+    assert.match(await fails("run", id), /executable file not found in \$PATH/);
+    assert.match(await fails("state", id), /container does not exist/);
+  });
+
+  it("`run` ends as a killed program does when the signal it passes on kills it", async () => {
+    const id = fixture.newId();
+    fixture.write(["sh", "-c", "trap 'exit 9' TERM; echo ready; while :; do sleep 0.01; done"]);
+    const child = fixture.start("run", id);
+    const status = await new Promise((resolve) => {
+      child.stdout?.once("data", () => child.kill("SIGTERM"));
+      child.on("exit", resolve);
+    });
+    assert.equal(status, 9);
+  });
+
+  it("leads a container from created to deleted", async () => {
+    const id = fixture.newId();
+    const pidFile = join(fixture.directory, "pid");
+    fixture.write(["sleep", "1000"]);
+    await ok("create", "--pid-file", pidFile, id);
+    const created = await stateOf(id);
+    assert.deepEqual([created.status, created.bundle], ["created", fixture.bundle]);
+    assert.equal(Number(readFileSync(pidFile, "utf8")), created.pid);
+    assert.match(readFileSync(`/proc/${created.pid}/cmdline`, "utf8"), /cricket-init/);
+    assert.match(await fails("create", id), /already exists/);
+    await ok("start", id);
+    assert.equal((await stateOf(id)).status, "running");
+    assert.equal(readFileSync(`/proc/${created.pid}/cmdline`, "utf8"), "sleep\u00001000\u0000");
+    assert.match(await fails("start", id), /already running/);
+    assert.match(
+      await ok("list"),
+      new RegExp(`^ID +PID +STATUS +BUNDLE +CREATED +OWNER\n.*${id} +${created.pid} +running`, "s"),
+    );
+    assert.match(await ok("ps", id), /UID +PID.*\n.*sleep 1000\n$/);
+    assert.deepEqual(JSON.parse(await ok("ps", "--format", "json", id)), [created.pid]);
+    assert.match(await fails("delete", id), /not stopped: running/);
+    await ok("kill", id, "KILL");
+    await untilStopped(id);
+    assert.match(await fails("kill", id, "TERM"), /container not running/);
+    assert.match(await fails("exec", id, "true"), /stopped/);
+    await ok("delete", id);
+    assert.match(await fails("delete", id), /does not exist/);
+    await ok("delete", "--force", id);
+  });
+
+  it("deletes a container that was never started", async () => {
+    const id = fixture.newId();
+    fixture.write(["true"]);
+    await ok("create", id);
+    const { pid } = await stateOf(id);
+    await ok("delete", id);
+    // Its parent is not ours: it may take a while to be reaped.
+    assert.ok(!existsSync(`/proc/${pid}`) || /State:\tZ/.test(readFileSync(`/proc/${pid}/status`, "utf8")));
+  });
+
+  it("`exec` is in all namespaces of the container", async () => {
+    const id = fixture.newId();
+    fixture.write(["sleep", "1000"]);
+    await ok("run", "--detach", id);
+    const { pid } = await stateOf(id);
+    const types = ["cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"];
+    const script = types.map((type) => `readlink /proc/self/ns/${type}`).join("; ");
+    const inside = (await ok("exec", id, "sh", "-c", script)).trim().split("\n");
+    assert.deepEqual(
+      inside,
+      types.map((type) => readlinkSync(`/proc/${pid}/ns/${type}`)),
+    );
+    await ok("delete", "--force", id);
+  });
+
+  it("`exec` takes directory, environment, user and process.json, and ends with the program's status", async () => {
+    const id = fixture.newId();
+    fixture.write(["sleep", "1000"]);
+    await ok("run", "-d", id);
+    const script = 'echo "$A $PWD"; id -u; id -g';
+    assert.equal(
+      await ok("exec", "--cwd", "/bin", "-e", "A=b", "--user", "7:8", id, "sh", "-c", script),
+      "b /bin\n7\n8\n",
+    );
+    assert.equal((await fixture.run(["exec", id, "sh", "-c", "exit 42"])).status, 42);
+    assert.match(await fails("exec", id, "nosuch"), /executable file not found/);
+    const file = join(fixture.directory, "process.json");
+    writeFileSync(
+      file,
+      JSON.stringify({ cwd: "/", args: ["/bin/echo", "from", "file"], user: { uid: 0, gid: 0 } }),
+    );
+    assert.equal(await ok("exec", "--process", file, id), "from file\n");
+    await ok("delete", "-f", id);
+  });
+
+  it("pauses, refuses to exec meanwhile, and resumes", async () => {
+    const id = fixture.newId();
+    fixture.write(["sleep", "1000"]);
+    await ok("run", "-d", id);
+    await ok("pause", id);
+    assert.equal((await stateOf(id)).status, "paused");
+    assert.match(await fails("exec", id, "true"), /paused/);
+    await ok("resume", id);
+    assert.equal((await stateOf(id)).status, "running");
+    assert.match(await fails("resume", id), /not paused/);
+    await ok("pause", id);
+    await ok("delete", "--force", id);
+  });
+
+  it("`update` changes limits, and `events --stats` shows them", async () => {
+    const id = fixture.newId();
+    fixture.write(["sleep", "1000"]);
+    await ok("run", "-d", id);
+    const file = join(fixture.directory, "resources.json");
+    writeFileSync(file, JSON.stringify({ memory: { limit: 64 << 20 }, pids: { limit: 55 } }));
+    await ok("update", "--resources", file, id);
+    const stats = JSON.parse(await ok("events", "--stats", id)) as {
+      data: { memory: { usage: { limit: number } }; pids: { limit: number; current: number } };
+    };
+    assert.equal(stats.data.memory.usage.limit, 64 << 20);
+    assert.deepEqual(stats.data.pids, { current: 1, limit: 55 });
+    await ok("delete", "-f", id);
+  });
+
+  it("runs hooks of all kinds in the order of the life cycle, with the state on stdin", async () => {
+    const id = fixture.newId();
+    const log = join(fixture.directory, "hooks.log");
+    mkdirSync(join(fixture.bundle, "rootfs/hooks"), { recursive: true });
+    const hook = (name: string, file = log): { path: string; args: string[] } => ({
+      path: "/bin/sh",
+      args: ["sh", "-c", `read -r state; echo "${name} $state" >> ${file}`],
+    });
+    fixture.write(["cat", "/hooks/log"], (spec) => {
+      spec.root = { path: "rootfs" };
+      spec.hooks = {
+        prestart: [hook("prestart")],
+        createRuntime: [hook("createRuntime")],
+        createContainer: [hook("createContainer")],
+        startContainer: [hook("startContainer", "/hooks/log")],
+        poststart: [hook("poststart")],
+        poststop: [hook("poststop")],
+      };
+    });
+    const inside = await ok("run", id);
+    assert.match(inside, /^startContainer \{.*"status":"created"/);
+    const lines = readFileSync(log, "utf8").trim().split("\n");
+    assert.deepEqual(
+      lines.map((line) => line.split(" ", 1)[0]),
+      ["prestart", "createRuntime", "createContainer", "poststart", "poststop"],
+    );
+    for (const line of lines)
+      assert.equal((JSON.parse(line.slice(line.indexOf("{"))) as { id: string }).id, id);
+  });
+
+  it("ends a create whose hook fails or takes too long, and leaves nothing", async () => {
+    for (const [kind, command] of [
+      ["createRuntime", "exit 1"],
+      ["createRuntime", "exec sleep 100"],
+      ["createContainer", "exit 1"],
+      ["createContainer", "exec sleep 100"],
+    ] as const) {
+      const id = fixture.newId();
+      fixture.write(["true"], (spec) => {
+        spec.hooks = {
+          [kind]: [{ path: "/bin/sh", args: ["sh", "-c", command], timeout: 1, env: ["PATH=/bin:/usr/bin"] }],
+        };
+      });
+      assert.match(await fails("create", id), /hook/);
+      assert.match(await fails("state", id), /does not exist/);
+    }
+  });
+
+  it("without a pid namespace it sees the processes of the host", async () => {
+    const id = fixture.newId();
+    fixture.write(["sh", "-c", "ls /proc"], (spec) => {
+      const namespaces = spec.linux?.namespaces?.filter(({ type }) => type !== "pid") ?? [];
+      spec.linux = { ...spec.linux, namespaces };
+    });
+    assert.ok((await ok("run", id)).split("\n").includes(String(process.pid)));
+  });
+
+  it("writes errors into --log in the form engines read", async () => {
+    const log = join(fixture.directory, "log.json");
+    const { status } = await fixture.run(["--log", log, "--log-format", "json", "start", "nosuch"]);
+    assert.equal(status, 1);
+  });
+});
