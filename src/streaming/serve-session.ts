@@ -142,8 +142,10 @@ function upgradeWebSocket({ http, socket }: UpgradingClient, protocol: string): 
     perMessageDeflate: false,
     skipUTF8Validation: true,
     maxPayload: maxMessageBytes,
-    handleProtocols: () => (protocol === "" ? false : protocol),
   });
+  // Chosen already. The name of the tunnel has a slash, which RFC 6455 does not allow and `ws` would refuse.
+  delete http.headers["sec-websocket-protocol"];
+  if (protocol !== "") server.on("headers", (headers) => headers.push(`Sec-WebSocket-Protocol: ${protocol}`));
   return new Promise((resolve) => {
     // What was read with the request was put back into the socket.
     server.handleUpgrade(http, socket, Buffer.alloc(0), resolve);
