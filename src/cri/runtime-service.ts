@@ -1,7 +1,7 @@
 // runtime.v1.RuntimeService: which file answers which RPC.
 import type { runtimeService } from "../../cri-api/services.ts";
 import { attach } from "./rpc/attach.ts";
-import { sendEach } from "./encoded-list.ts";
+import { sendEach, type EncodedList } from "./encoded-list.ts";
 import { checkpointContainer } from "./rpc/checkpoint-container.ts";
 import { containerStats } from "./rpc/container-stats.ts";
 import { containerStatus } from "./rpc/container-status.ts";
@@ -37,16 +37,17 @@ import { updateContainerResources } from "./rpc/update-container-resources.ts";
 import { updateRuntimeConfig } from "./rpc/update-runtime-config.ts";
 import { version } from "./rpc/version.ts";
 import type { Handlers } from "./server.ts";
-import type { UseCases } from "./services.ts";
+import type { ContainerView, SandboxView, UseCases } from "./services.ts";
 
 /** A text in the place of a handler is what the client reads after "<RPC> is not implemented yet: ". */
 export function runtimeHandlers(useCases: UseCases): Handlers<typeof runtimeService> {
+  const lists = { ofSandboxes: sandboxList(), ofContainers: containerList() };
   return {
     ...nodeHandlers(useCases),
-    ...sandboxHandlers(useCases),
-    ...containerHandlers(useCases),
+    ...sandboxHandlers(useCases, lists.ofSandboxes),
+    ...containerHandlers(useCases, lists.ofContainers),
     ...streamingHandlers(useCases),
-    ...listStreamHandlers(useCases),
+    ...listStreamHandlers(useCases, lists),
     ...eventHandlers(useCases),
   };
 }
@@ -60,8 +61,7 @@ function nodeHandlers({ node }: UseCases) {
   } satisfies Partial<Handlers<typeof runtimeService>>;
 }
 
-function sandboxHandlers({ sandboxes, containers, events, stats }: UseCases) {
-  const list = sandboxList();
+function sandboxHandlers({ sandboxes, containers, events, stats }: UseCases, list: EncodedList<SandboxView>) {
   return {
     RunPodSandbox: (request) => runPodSandbox(sandboxes, request),
     StopPodSandbox: (request) => stopPodSandbox(sandboxes, request),
@@ -84,8 +84,7 @@ function streamingHandlers({ streaming }: UseCases) {
   } satisfies Partial<Handlers<typeof runtimeService>>;
 }
 
-function containerHandlers({ containers, stats }: UseCases) {
-  const list = containerList();
+function containerHandlers({ containers, stats }: UseCases, list: EncodedList<ContainerView>) {
   return {
     CreateContainer: (request) => createContainer(containers, request),
     StartContainer: (request) => startContainer(containers, request),
@@ -102,10 +101,15 @@ function containerHandlers({ containers, stats }: UseCases) {
   } satisfies Partial<Handlers<typeof runtimeService>>;
 }
 
+/** What was encoded for one call serves the other. */
+interface EncodedLists {
+  ofSandboxes: EncodedList<SandboxView>;
+  ofContainers: EncodedList<ContainerView>;
+}
+
 /** The lists once more, in messages of bounded size: for nodes whose list outgrows what a client takes in one. */
-function listStreamHandlers({ sandboxes, containers, stats }: UseCases) {
-  const ofSandboxes = sandboxList();
-  const ofContainers = containerList();
+function listStreamHandlers({ sandboxes, containers, stats }: UseCases, lists: EncodedLists) {
+  const { ofSandboxes, ofContainers } = lists;
   return {
     StreamPodSandboxes: (request) => sendEach(streamPodSandboxes(sandboxes, ofSandboxes, request)),
     StreamContainers: (request) => sendEach(streamContainers(containers, ofContainers, request)),
