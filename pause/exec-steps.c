@@ -95,8 +95,8 @@ int step_wait_gate(struct launch *l, struct cursor *c) {
   struct cursor rest = l->steps;
   struct step_header next = {0};
   if ((size_t)(rest.end - rest.at) >= sizeof next) memcpy(&next, rest.at, sizeof next);
-  if (next.op == OP_EXEC) {
-    // The wait may be long; what the program held open (mounts of the host, other containers' namespaces) goes first.
+  if (next.op == OP_EXEC || next.op == OP_SECCOMP) {
+    // A filter that is set last (noNewPrivs) lies in the program and needs none of them. The wait may be long; what the program held open (mounts of the host, other containers' namespaces) goes first.
     SYS(close_range, CONTROL_FD + 1, CLOSE_TO_END, 0);
     l->closed = true;
     l->root_fd = l->proc_fd = l->null_mount = l->mask_mount = -1;

@@ -1,7 +1,15 @@
 // What a pod's author can ask for, as the processes inside see it.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
@@ -243,6 +251,25 @@ describe("a pod can have", requires("root", "overlay", "package:busybox-static")
     });
     await withPod("unprivileged", {}, async (pod) => {
       await assert.rejects(pod.create({ name: "all", more: security({ privileged: true }) }), /privileged/);
+    });
+  });
+
+  test("CVE-2016-9962: a created container holds no descriptor of the host while it waits to be started", async () => {
+    await withPod("waiting", {}, async (pod) => {
+      const { RuntimeDefault } = v1.SecurityProfile.ProfileType;
+      for (const noNewPrivs of [true, false]) {
+        const more = security({ noNewPrivs, seccomp: { profileType: RuntimeDefault } });
+        const containerId = await pod.create({ name: `nnp-${noNewPrivs}`, command: ["true"], more });
+        const { info } = await node.runtime.containerStatus({ containerId, verbose: true });
+        const { pid } = JSON.parse(info["info"] ?? "{}") as { pid: number };
+        const open = readdirSync(`/proc/${pid}/fd`).map((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`));
+        assert.deepEqual(
+          open.filter((target) => !/^(\/dev\/null|pipe:|socket:)/.test(target)),
+          [],
+        );
+        await node.runtime.startContainer({ containerId });
+        assert.equal((await untilExited(node, containerId)).exitCode, 0);
+      }
     });
   });
 
