@@ -31,7 +31,7 @@ import { LayerUsage } from "./snapshot/layer-usage.ts";
 import { openLayerStore } from "./snapshot/open-layer-store.ts";
 import { streamingSessions, useCases, type DaemonParts } from "./use-cases.ts";
 
-const reapIntervalMs = 5_000;
+const reapIntervalMs = 2_000;
 
 /** Runs the daemon until SIGTERM or SIGINT; returns the exit status. Containers go on without it. */
 export async function runDaemon(argv: readonly string[]): Promise<number> {
