@@ -35,6 +35,7 @@ const commands: Readonly<Record<string, Entry>> = {
   stop: entry("stop containers and pods", async () => (await import("./stop.ts")).stop),
   rm: entry("remove containers and pods", async () => (await import("./rm.ts")).rm),
   stats: entry("show what containers use", async () => (await import("./stats.ts")).stats),
+  unpack: entry("make an OCI bundle of an image", async () => (await import("./unpack.ts")).unpack),
   explain: entry(
     "print how a container is launched, step by step",
     async () => (await import("./explain.ts")).explain,
@@ -47,6 +48,7 @@ function entry(summary: string, load: () => Promise<unknown>): Entry {
 
 const plain: Readonly<Record<string, string>> = {
   daemon: "serve the Container Runtime Interface",
+  oci: "run OCI bundles, with the command line of an OCI runtime",
   version: "print the version",
   help: "show this help, or that of a command",
 };
