@@ -32,6 +32,8 @@ export async function serveWebSocketForward(
       output: channels.output(2 * index),
       error: channels.output(2 * index + 1),
     };
+    // A client cannot end a channel: once the pod has said everything, nothing waits for the client's last byte.
+    ends.output.once("finish", () => ends.input.destroy());
     const first = Buffer.alloc(2);
     first.writeUInt16LE(port);
     ends.output.write(first);
