@@ -82,7 +82,10 @@ async function open(config: Config, log: Log, closing: CleanupStack): Promise<Da
   closing.defer("close helper", () => helper.close());
   const layers = await openLayerStore({ root: paths.layersRoot, log });
   closing.defer("close layers", () => layers.close());
-  const network = selectNetwork({ ...config.network, stateDir: paths.networkRoot }, log);
+  const network = selectNetwork(
+    { ...config.network, stateDir: paths.networkRoot, cniStateDir: paths.cniRoot },
+    log,
+  );
   closing.defer("close network", () => network.close());
   const layerUsage = new LayerUsage(paths.containerLayersRoot);
   const images = await ImageService.open({

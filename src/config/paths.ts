@@ -49,8 +49,10 @@ export interface Paths {
   readonly blobsRoot: string;
   readonly layersRoot: string;
   readonly imagesRoot: string;
-  /** Address leases and what else the network keeps. */
+  /** Address leases of the embedded bridge, which forgets all that is in here after a reboot. */
   readonly networkRoot: string;
+  /** Attachments made by CNI plugins: after a reboot they tell what is to be released. */
+  readonly cniRoot: string;
 }
 
 /** All paths under the two roots. Ids are used as they are: callers pass ids that `isId` accepts. */
@@ -88,5 +90,6 @@ export function derivePaths({ stateRoot, runRoot }: PathRoots): Paths {
     layersRoot: join(stateRoot, "layers"),
     imagesRoot: join(stateRoot, "images"),
     networkRoot: join(stateRoot, "network"),
+    cniRoot: join(stateRoot, "cni"),
   };
 }

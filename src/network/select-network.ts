@@ -18,12 +18,15 @@ import type {
   PodNetwork,
 } from "./pod-network.ts";
 
-export type SelectNetworkConfig = BridgeNetworkConfig & CniNetworkConfig;
+export interface SelectNetworkConfig extends BridgeNetworkConfig, Omit<CniNetworkConfig, "stateDir"> {
+  /** Outside `stateDir`, which the bridge empties after a reboot: just then these records are needed. */
+  cniStateDir: string;
+}
 
-/** Throws invalid-argument that names the setting. Touches nothing but `stateDir`. */
+/** Throws invalid-argument that names the setting. Touches nothing but the two directories. */
 export function selectNetwork(config: SelectNetworkConfig, log: Log): SelectedNetwork {
   const bridge = createBridgeNetwork(config, log);
-  const stateDir = join(config.stateDir, "cni");
+  const stateDir = config.cniStateDir;
   const cni = new CniNetwork({ ...config, stateDir }, log);
   return new SelectedNetwork(bridge, cni, new PodCidrs(join(stateDir, "pod-cidrs")));
 }

@@ -53,6 +53,14 @@ function removeCgroups(parent: string, podSandboxId: string): boolean {
   return directories.every((directory) => !fs.existsSync(directory));
 }
 
+/** The one file among the bridge's directories of leases. */
+function bootFile(node: TestNode): string {
+  const directory = path.join(node.daemon.stateRoot, "network");
+  const files = fs.readdirSync(directory, { withFileTypes: true }).filter((entry) => entry.isFile());
+  assert.equal(files.length, 1);
+  return path.join(directory, files[0]?.name ?? "");
+}
+
 describe(
   "the plugins of Debian",
   requires(
@@ -223,6 +231,8 @@ describe(
       process.kill(record.pause.pid, "SIGKILL");
       fs.rmSync(path.join(runRoot, "sandboxes", pod.id), { recursive: true });
       fs.rmSync(path.join(runRoot, "netns", pod.id), { force: true });
+      // The bridge knows by this file that its leases are of another boot.
+      fs.writeFileSync(bootFile(node), "an earlier boot\n");
       await until("pause has ended", () => removeCgroups(node.daemon.cgroupParent, pod.id));
       await node.daemon.start();
       await until("the lease is free", () => leases("boot").length === 0);
