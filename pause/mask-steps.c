@@ -104,7 +104,9 @@ static int open_master(struct launch *l) {
   char link[48] = "self/fd/";
   size_t at = text_length(link);
   link[at + format_decimal(link + at, (uint64_t)path)] = '\0';
-  long master = SYS(openat, l->proc_fd, link, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC, 0);
+  // Whoever gets the master of a detached program expects it as posix_openpt(3) makes one.
+  int blocking = l->header.host == HOST_DETACHED ? 0 : O_NONBLOCK;
+  long master = SYS(openat, l->proc_fd, link, O_RDWR | O_NOCTTY | O_CLOEXEC | blocking, 0);
   close_fd(path);
   return master < 0 ? failed(l, "open /dev/pts/ptmx", master) : (int)master;
 }

@@ -71,6 +71,7 @@ function placeholderLaunch(spec: Spec, names: DescriptorLabels): ContainerLaunch
     join: placeholderJoins(spec, names),
     cgroup: { files: [], directory: names.add(cgroup) },
     cgroupView: { version: 2 },
+    runsHooks: true,
     ...(seccomp === undefined ? {} : { seccomp: filterOrEmpty(seccomp) }),
   };
 }

@@ -175,9 +175,9 @@ const formatters: Formatters = {
   seccomp: ({ filter, listener }) =>
     `${filter.length / 8} instructions${listener === true ? ", notifies a listener" : ""}`,
   chdir: ({ path, create }) => `${path}${create ? " (made if missing)" : ""}`,
-  sync: () => "wait for the runtime's hooks",
+  sync: () => "",
   runHook: ({ path, timeoutSeconds }) =>
-    `run hook ${path}${timeoutSeconds === 0 ? "" : `, at most ${timeoutSeconds} s`}`,
+    `${path}${timeoutSeconds === 0 ? "" : `, at most ${timeoutSeconds} s`}`,
   waitGate: () => "",
   exec: ({ argv, env }) => command(argv, env),
   execFd: ({ fd, argv, env }, name) => `${name(fd)}: ${command(argv, env)}`,

@@ -45,17 +45,15 @@ export class OciFixture {
     writeFileSync(join(this.bundle, "config.json"), stringifySpec(spec));
   }
 
+  /** For node itself. */
+  argv(...words: string[]): string[] {
+    const state = join(this.directory, "state");
+    return ["--import", import.meta.resolve("tsx"), main, "oci", "--root", state, ...words];
+  }
+
   start(...words: string[]): ChildProcess {
-    const argv = [
-      "--import",
-      import.meta.resolve("tsx"),
-      main,
-      "oci",
-      "--root",
-      join(this.directory, "state"),
-      ...words,
-    ];
-    return spawn(process.execPath, argv, { cwd: this.bundle, stdio: ["pipe", "pipe", "pipe"] });
+    const stdio = ["pipe", "pipe", "pipe"] as const;
+    return spawn(process.execPath, this.argv(...words), { cwd: this.bundle, stdio: [...stdio] });
   }
 
   /** `input` undefined: standard input is empty. Ends with the command itself, also when a container keeps its output. */

@@ -1,0 +1,139 @@
+// Terminals and descriptors: what a container gets of the caller's, and what it must not get.
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { closeSync, createReadStream, openSync, readFileSync } from "node:fs";
+import { createServer, type Socket } from "node:net";
+import { join } from "node:path";
+import { after, describe, it } from "node:test";
+import { DescriptorChannel } from "../../../src/linux/sockets.ts";
+import { requires } from "../../support/requires.ts";
+import { OciFixture } from "./oci-fixture.ts";
+
+/** The descriptor that the first connection brings; its socket is never read by Node, which would drop it. */
+function receiveTerminal(path: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer({ pauseOnConnect: true }, (socket: Socket) => {
+      const { fd } = (socket as unknown as { _handle: { fd: number } })._handle;
+      const channel = new DescriptorChannel(fd);
+      const wait = (): void => {
+        const [terminal] = channel.takeAll();
+        if (terminal === undefined) {
+          setTimeout(wait, 5);
+          return;
+        }
+        socket.destroy();
+        server.close();
+        resolve(terminal.fd);
+      };
+      wait();
+    });
+    server.on("error", reject);
+    server.listen(path);
+  });
+}
+
+describe("descriptors of cricket oci", requires("root", "package:busybox-static"), () => {
+  const fixture = new OciFixture();
+  after(() => fixture.close());
+
+  const ok = async (...words: string[]): Promise<string> => {
+    const { status, stdout, stderr } = await fixture.run(words);
+    assert.equal(status, 0, `${words.join(" ")}: ${stderr}`);
+    return stdout;
+  };
+
+  const withTerminal = (args: string[]): void =>
+    fixture.write(args, (spec) => {
+      if (spec.process !== undefined)
+        spec.process = { ...spec.process, terminal: true, consoleSize: { height: 33, width: 99 } };
+    });
+
+  it("hands the terminal to --console-socket", async () => {
+    const id = fixture.newId();
+    const path = join(fixture.directory, "tty.sock");
+    withTerminal(["sh", "-c", "stty size; tty; readlink /proc/self/fd/0"]);
+    const master = receiveTerminal(path);
+    await ok("create", "--console-socket", path, id);
+    const output = createReadStream("", { fd: await master });
+    let text = "";
+    const ended = new Promise<void>((resolve) => {
+      output.on("data", (chunk: Buffer | string) => (text += chunk.toString()));
+      output.on("error", () => resolve());
+      output.on("end", resolve);
+    });
+    await ok("start", id);
+    await ended;
+    assert.equal(text, "33 99\r\n/dev/pts/0\r\n/dev/pts/0\r\n");
+    await ok("delete", "--force", id);
+  });
+
+  it("refuses a terminal for a detached container without --console-socket, and the socket without a terminal", async () => {
+    const id = fixture.newId();
+    withTerminal(["true"]);
+    assert.match((await fixture.run(["create", id])).stderr, /needs --console-socket/);
+    fixture.write(["true"]);
+    const { stderr } = await fixture.run(["create", "--console-socket", "/nowhere", id]);
+    assert.match(stderr, /terminal is not set/);
+  });
+
+  it("relays the terminal of a container in the foreground", async () => {
+    const id = fixture.newId();
+    withTerminal(["sh", "-c", "read -r line; echo got $line; exit 6"]);
+    const { status, stdout } = await fixture.run(["run", id], "words\n");
+    assert.equal(status, 6);
+    assert.match(stdout, /got words\r\n$/);
+  });
+
+  it("CVE-2024-21626: a container holds no descriptor but its stdio", async () => {
+    const id = fixture.newId();
+    fixture.write(["sh", "-c", "ls /proc/$$/fd; true"]);
+    assert.equal(await ok("run", id), "0\n1\n2\n");
+    fixture.write(["sleep", "1000"]);
+    await ok("run", "-d", id);
+    assert.equal(await ok("exec", id, "sh", "-c", "ls /proc/$$/fd; true"), "0\n1\n2\n");
+    await ok("delete", "-f", id);
+  });
+
+  it("CVE-2025-31133: the host's /dev/null does not come in as stdin", async () => {
+    const id = fixture.newId();
+    fixture.write(["sh", "-c", "stat -L -c %d /proc/self/fd/0 /dev/null"]);
+    const null0 = openSync("/dev/null", "r");
+    const child = spawn(process.execPath, fixture.argv("run", id), {
+      cwd: fixture.bundle,
+      stdio: [null0, "pipe", "inherit"],
+    });
+    closeSync(null0);
+    let text = "";
+    child.stdout?.on("data", (chunk: Buffer) => (text += chunk.toString()));
+    await new Promise((resolve) => child.on("close", resolve));
+    const [stdin, device] = text.trim().split("\n");
+    assert.ok(stdin !== undefined && stdin !== "" && stdin === device);
+  });
+
+  it("--preserve-fds passes descriptors from 3 on", async () => {
+    const id = fixture.newId();
+    fixture.write(["sh", "-c", "cat <&3; echo; cat <&4; echo; ls /proc/$$/fd; true"]);
+    const files = [join(fixture.bundle, "config.json"), "/proc/sys/kernel/ostype"];
+    const open = files.map((file) => openSync(file, "r"));
+    const child = spawn(process.execPath, fixture.argv("run", "--preserve-fds", "2", id), {
+      cwd: fixture.bundle,
+      stdio: ["ignore", "pipe", "inherit", ...open],
+    });
+    for (const fd of open) closeSync(fd);
+    let text = "";
+    child.stdout?.on("data", (chunk: Buffer) => (text += chunk.toString()));
+    const status = await new Promise((resolve) => child.on("close", resolve));
+    assert.equal(status, 0);
+    assert.equal(text, `${readFileSync(files[0] ?? "", "utf8")}\nLinux\n\n0\n1\n2\n3\n4\n`);
+  });
+
+  it("CVE-2022-29162: `exec --cap` makes no capability inheritable", async () => {
+    const id = fixture.newId();
+    fixture.write(["sleep", "1000"]);
+    await ok("run", "-d", id);
+    const status = await ok("exec", "--cap", "CAP_SYS_ADMIN", id, "cat", "/proc/self/status");
+    assert.match(status, /^CapInh:\t0+$/m);
+    assert.match(status, /^CapEff:\t0000000020[0-9a-f]{6}$/m);
+    await ok("delete", "-f", id);
+  });
+});
