@@ -27,7 +27,7 @@ export class HeaderInflater {
 
   /** @throws CricketError invalid-argument; then the connection cannot go on */
   async decode(block: Buffer): Promise<SpdyHeaders> {
-    if (this.#failure !== undefined) throw this.#failure;
+    this.#assertIntact();
     this.#parts = [];
     this.#size = 0;
     await new Promise<void>((resolve) => {
@@ -37,12 +37,16 @@ export class HeaderInflater {
         resolve();
       });
     });
-    if (this.#failure !== undefined) throw this.#failure;
+    this.#assertIntact();
     return parseHeaders(Buffer.concat(this.#parts));
   }
 
   close(): void {
     this.#inflate.destroy();
+  }
+
+  #assertIntact(): void {
+    if (this.#failure !== undefined) throw this.#failure;
   }
 
   #take(part: Buffer): void {

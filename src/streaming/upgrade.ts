@@ -3,14 +3,13 @@ import { STATUS_CODES, type IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 
 /** An answer that refuses an upgrade. */
-export class UpgradeRefused {
+export class UpgradeRefused extends Error {
   readonly status: number;
-  readonly message: string;
   readonly headers: Readonly<Record<string, string>>;
 
   constructor(status: number, message: string, headers: Readonly<Record<string, string>> = {}) {
+    super(message);
     this.status = status;
-    this.message = message;
     this.headers = headers;
   }
 }
