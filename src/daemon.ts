@@ -37,6 +37,8 @@ const reapIntervalMs = 2_000;
 export async function runDaemon(argv: readonly string[]): Promise<number> {
   keepYoungHeapSmall();
   const { config, files } = loadConfig({ argv, env: process.env });
+  // What is started here inherits it: no pod may keep the filesystem busy that somebody happened to be in.
+  process.chdir("/");
   const log = new Log(config.log);
   const closing = new CleanupStack();
   try {
