@@ -222,5 +222,7 @@ describe("cricket oci", requires("root", "package:busybox-static"), () => {
     const log = join(fixture.directory, "log.json");
     const { status } = await fixture.run(["--log", log, "--log-format", "json", "start", "nosuch"]);
     assert.equal(status, 1);
+    const { level, msg } = JSON.parse(readFileSync(log, "utf8")) as Record<string, string>;
+    assert.deepEqual({ level, msg }, { level: "error", msg: "container does not exist" });
   });
 });

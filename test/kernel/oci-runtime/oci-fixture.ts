@@ -1,6 +1,6 @@
 // A bundle with busybox, and the command line run on it as an engine would.
 import { spawn, type ChildProcess } from "node:child_process";
-import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { stringifySpec } from "../../../src/oci/parse-spec.ts";
@@ -24,8 +24,12 @@ export class OciFixture {
   #count = 0;
 
   constructor() {
+    // Root of a user namespace is somebody else on the way to the rootfs.
+    chmodSync(this.directory, 0o755);
     const bin = join(this.bundle, "rootfs/bin");
     mkdirSync(bin, { recursive: true });
+    // That root could not make these either.
+    for (const name of ["dev", "proc", "sys"]) mkdirSync(join(this.bundle, "rootfs", name));
     cpSync("/bin/busybox", join(bin, "busybox"), { dereference: true });
     for (const applet of applets) symlinkSync("busybox", join(bin, applet));
   }
