@@ -25,13 +25,10 @@ describe("namespaces of cricket oci", requires("root", "user-namespaces", "packa
 
   it("makes a user namespace with the spec's mappings, in which root owns its files", async () => {
     const mappings = [{ containerID: 0, hostID: 100_000, size: 65_536 }];
-    const output = await run(
-      "cat /proc/self/uid_map /proc/self/gid_map; id -u; stat -c %u /dev",
-      (spec) => {
-        add(spec, { type: "user" });
-        spec.linux = { ...spec.linux, uidMappings: mappings, gidMappings: mappings };
-      },
-    );
+    const output = await run("cat /proc/self/uid_map /proc/self/gid_map; id -u; stat -c %u /dev", (spec) => {
+      add(spec, { type: "user" });
+      spec.linux = { ...spec.linux, uidMappings: mappings, gidMappings: mappings };
+    });
     const map = "0 100000 65536";
     assert.deepEqual(
       output
