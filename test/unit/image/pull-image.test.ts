@@ -288,8 +288,13 @@ describe("pull() that is aborted", () => {
     const first = registry.add("first", "1", buildImage([base]));
     const second = registry.add("second", "1", buildImage([base, top]));
     const stop = new AbortController();
+    let stalled: () => void = () => {};
+    const firstStalls = new Promise<void>((resolve) => {
+      stalled = resolve;
+    });
     registry.behave((request, response) => {
       if (!isBlob(request, base.digest) || stop.signal.aborted) return false;
+      stalled();
       response.writeHead(200, { "content-length": base.blob.length });
       response.write(base.blob.subarray(0, 5));
       return true;
@@ -298,9 +303,13 @@ describe("pull() that is aborted", () => {
       if (isBlob(request, top.digest)) setImmediate(() => stop.abort());
       return false;
     });
-    const aborted = images.service.pull({ reference: first, signal: stop.signal });
+    const aborted = assert.rejects(images.service.pull({ reference: first, signal: stop.signal }), {
+      code: "cancelled",
+    });
+    // Only then: the pull that comes first is the one that fetches the layer.
+    await firstStalls;
     const other = images.service.pull({ reference: second });
-    await assert.rejects(aborted, { code: "cancelled" });
+    await aborted;
     await other;
     assert.deepEqual(
       images.service.list().map(({ repoTags }) => repoTags),
