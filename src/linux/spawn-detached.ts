@@ -60,6 +60,7 @@ class DetachedLaunch {
   readonly #warnings: string[] = [];
   #pid: number | undefined;
   #ready = false;
+  #waits = false;
   #failure: Error | undefined;
 
   constructor(program: LaunchProgram, process: HelperProcess, options: DetachedOptions) {
@@ -85,13 +86,18 @@ class DetachedLaunch {
   }
 
   #onFrame(frame: Frame, connection: ControlConnection): void {
-    if (frame.type === frameType.forked) this.#pid = decodeNumber(frame.payload);
-    else if (frame.type === frameType.executing) this.#ready = true;
+    if (frame.type === frameType.forked) {
+      this.#pid = decodeNumber(frame.payload);
+      if (this.#waits) void this.#sync(connection);
+    } else if (frame.type === frameType.executing) this.#ready = true;
     else if (frame.type === frameType.atGate) {
       this.#ready = true;
       connection.close();
-    } else if (frame.type === frameType.sync) void this.#sync(connection);
-    else if (frame.type === frameType.warning)
+    } else if (frame.type === frameType.sync) {
+      // The child may be faster than its parent, who tells the pid.
+      this.#waits = true;
+      if (this.#pid !== undefined) void this.#sync(connection);
+    } else if (frame.type === frameType.warning)
       this.#warnings.push(describeReport(this.#program, reportOf(frame)));
     else if (frame.type === frameType.failed) this.#failure ??= launchErrorOf(this.#program, reportOf(frame));
   }
