@@ -61,6 +61,7 @@ class DetachedLaunch {
   #pid: number | undefined;
   #ready = false;
   #waits = false;
+  #atGate = false;
   #failure: Error | undefined;
 
   constructor(program: LaunchProgram, process: HelperProcess, options: DetachedOptions) {
@@ -89,10 +90,11 @@ class DetachedLaunch {
     if (frame.type === frameType.forked) {
       this.#pid = decodeNumber(frame.payload);
       if (this.#waits) void this.#sync(connection);
+      if (this.#atGate) connection.close();
     } else if (frame.type === frameType.executing) this.#ready = true;
     else if (frame.type === frameType.atGate) {
-      this.#ready = true;
-      connection.close();
+      this.#ready = this.#atGate = true;
+      if (this.#pid !== undefined) connection.close();
     } else if (frame.type === frameType.sync) {
       // The child may be faster than its parent, who tells the pid.
       this.#waits = true;
