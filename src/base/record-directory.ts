@@ -33,10 +33,15 @@ export class RecordDirectory<T extends { version: number; id: string }> {
     return join(this.root, id);
   }
 
-  /** Makes the object's directory and its first record. */
+  /** Makes the object's directory and its first record, or nothing: a full disk must not fill with empty directories. */
   create(record: T): void {
     mkdirSync(this.directory(record.id), { mode: 0o700 });
-    this.write(record);
+    try {
+      this.write(record);
+    } catch (error) {
+      this.delete(record.id);
+      throw error;
+    }
   }
 
   write(record: T): void {
