@@ -68,7 +68,17 @@ export class ContainerStore {
   update(container: Container, change: Partial<ContainerRecord>): void {
     const before = container.record;
     const record = { ...before, ...change };
-    this.records.write(record);
+    let isWritten = false;
+    try {
+      this.records.write(record);
+      isWritten = true;
+    } finally {
+      // An end is a fact, also on a full disk: the next start finds it in the exit file, and who waits must not wait on.
+      if (isWritten || change.end !== undefined) this.#apply(container, record, before);
+    }
+  }
+
+  #apply(container: Container, record: ContainerRecord, before: ContainerRecord): void {
     container.record = record;
     if (record.committed) this.#tell(container, before);
     if (record.end !== undefined) container.markEnded();
