@@ -18,15 +18,16 @@ export function cannotRunGuest() {
 }
 
 /**
- * Boots the guest, runs `node <args>` there in the checkout and turns it off. Paths in `args` may use `/run/job/`
+ * Boots the guest with one of its security modules, "apparmor" or "selinux" (the kernel has both and can use one), runs
+ * `node <args>` there in the checkout and turns it off. Paths in `args` may use `/run/job/`
  * for the directory whose files `afterwards(directory)` can read. Returns node's exit status; 124 when the guest was
  * still up after `timeoutMs`, 125 when it ended without having run node.
  */
-export async function runInGuest(args, timeoutMs, afterwards) {
+export async function runInGuest(args, { lsm, timeoutMs }, afterwards) {
   const job = fs.mkdtempSync(path.join(os.tmpdir(), "cricket-guest-"));
   try {
     writeJob(job, args);
-    const timedOut = await boot(job, timeoutMs);
+    const timedOut = await boot(job, lsm, timeoutMs);
     afterwards(job);
     if (timedOut) return 124;
     return readStatus(job);
@@ -54,7 +55,7 @@ function writeJob(job, args) {
 const systemPath = () => ({ ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` });
 
 /** Resolves to true when the guest had to be killed. Its console goes to this process's standard output. */
-async function boot(job, timeoutMs) {
+async function boot(job, lsm, timeoutMs) {
   const kernelArgs = [
     "rootfstype=hostfs",
     "rootflags=/",
@@ -62,6 +63,7 @@ async function boot(job, timeoutMs) {
     "quiet",
     "loglevel=0",
     "mem=1536M",
+    `lsm=${lsm}`,
     `ubda=${path.join(job, "disk")}`,
     `init=${path.join(job, "init.sh")}`,
     "con=null",

@@ -45,6 +45,7 @@ export async function runDaemon(argv: readonly string[]): Promise<number> {
     const parts = await open(config, log, closing);
     await recover(parts);
     warmSeccomp(parts.facts);
+    await parts.facts.apparmor.warm(log);
     const streaming = await StreamingServer.listen(streamingOptions(config), streamingSessions(parts), log);
     closing.defer("close streaming server", () => streaming.close());
     const server = await serveCri(useCases(parts, streaming), { socketPath: config.socket, log });
@@ -117,7 +118,7 @@ async function open(config: Config, log: Log, closing: CleanupStack): Promise<Da
     sandboxes,
     containers,
     events,
-    facts: readNodeFacts(cgroups.layout, config.container),
+    facts: readNodeFacts(cgroups.layout, config.container, config.security),
     stats: nodeStats({ cgroups, layerUsage, sandboxes, containers, network, paths }),
     sandboxRuns: new SingleFlight(),
     containerRuns: new SingleFlight(),

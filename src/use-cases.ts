@@ -198,7 +198,7 @@ function imageUseCases({ images, containers }: DaemonParts): ImageUseCases {
   };
 }
 
-function nodeUseCases({ network, config, log, version }: DaemonParts): NodeUseCases {
+function nodeUseCases({ network, config, log, version, facts }: DaemonParts): NodeUseCases {
   return {
     version: () => ({ runtimeName: "cricket", runtimeVersion: version }),
     status: () => {
@@ -216,7 +216,11 @@ function nodeUseCases({ network, config, log, version }: DaemonParts): NodeUseCa
         features: { supplementalGroupsPolicy: true, userNamespacesHostNetwork: false },
       };
     },
-    describe: () => Promise.resolve(describeConfig(config)),
+    describe: () =>
+      Promise.resolve({
+        config: describeConfig(config),
+        security: { apparmor: facts.apparmor.status() },
+      }),
     cgroupDriver: () => config.cgroup.driver,
     // The kubelet records the CIDR only if this succeeds; the embedded network has its own subnet.
     updatePodCidr: (cidr) => {

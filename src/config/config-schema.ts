@@ -112,6 +112,9 @@ export function configSchema(helperDir: string): ConfigSchema {
         defaultEnv: stringsMatching([], /^[^=\0]+=[^\0]*$/, "not of the form KEY=value"),
         seccompProfile: optionalPath(),
       },
+      security: {
+        apparmorProfile: matching("cricket-default", /^[^\s"]+$/, "not the name of a profile"),
+      },
       streaming: streamingSection(),
     },
   };

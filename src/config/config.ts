@@ -70,6 +70,11 @@ export interface SandboxDefaults {
   shmSizeBytes: number;
 }
 
+export interface SecurityConfig {
+  /** AppArmor profile that RuntimeDefault means: the built-in one, or one that the operator loads. */
+  apparmorProfile: string;
+}
+
 export interface StreamingConfig {
   /** An IP address of this host. */
   address: string;
@@ -99,5 +104,6 @@ export interface Config {
   image: ImageConfig;
   sandbox: SandboxDefaults;
   container: ContainerDefaults;
+  security: SecurityConfig;
   streaming: StreamingConfig;
 }

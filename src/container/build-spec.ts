@@ -40,12 +40,16 @@ export interface HostFacts {
   defaultRlimits: readonly DefaultRlimit[];
   /** 0: none. */
   pidsLimit: number;
-  /** Name of the loaded profile that RuntimeDefault means; undefined where AppArmor is not enabled. */
-  apparmorDefaultProfile?: string;
   selinux: boolean;
   /** Go's name of the architecture, as seccomp profiles have it: "amd64", "arm64". */
   architecture: string;
   kernelVersion: { major: number; minor: number };
+}
+
+/** What the host's security modules know the container by; each absent where the module is off or left out. */
+export interface SecurityLabels {
+  /** Name of a loaded profile. */
+  apparmorProfile?: string;
 }
 
 export interface ContainerSpecInput {
@@ -61,6 +65,7 @@ export interface ContainerSpecInput {
   cgroupPath: string;
   /** config.devices as found on the host, by resolveDevices; for a privileged container all devices of the host. */
   devices: readonly GrantedDevice[];
+  labels: SecurityLabels;
   /** The profile that config.linux.security_context.seccomp means: the built-in one, or the Localhost file, parsed. */
   seccompProfile?: SeccompProfile;
   /** Where image volumes are mounted on the host, by container path. */
@@ -105,7 +110,7 @@ function buildProcess(input: ContainerSpecInput, env: readonly Uint8Array[]): Pr
     capabilities: buildCapabilities(security, host),
     rlimits: host.defaultRlimits.map(buildRlimit),
     noNewPrivileges: security.noNewPrivs,
-    ...buildApparmor(input),
+    ...(input.labels.apparmorProfile === undefined ? {} : { apparmorProfile: input.labels.apparmorProfile }),
     ...(host.selinux ? buildSelinux(security.selinux) : {}),
     oomScoreAdj: config.resources.oomScoreAdj,
   };
@@ -118,16 +123,6 @@ function buildRlimit({ name, soft, hard }: DefaultRlimit): Rlimit {
   if (type === undefined) throw new CricketError("internal", `default rlimit ${name} is not a resource`);
   const limit = (value: bigint): bigint => (value === -1n ? RLIM_INFINITY : value);
   return { type, soft: limit(soft), hard: limit(hard) };
-}
-
-function buildApparmor({ config, host }: ContainerSpecInput): Pick<Process, "apparmorProfile"> {
-  const { privileged, apparmor } = config.security;
-  if (privileged || apparmor === undefined || apparmor.type === "unconfined") return {};
-  if (host.apparmorDefaultProfile === undefined) {
-    if (apparmor.type === "runtime-default") return {};
-    throw invalidArgument("config.linux.security_context.apparmor: AppArmor is not enabled on this host");
-  }
-  return { apparmorProfile: apparmor.type === "localhost" ? apparmor.ref : host.apparmorDefaultProfile };
 }
 
 function buildSelinux(options: SelinuxOptions | undefined): Pick<Process, "selinuxLabel"> {

@@ -17,11 +17,12 @@ import { startMonitor } from "../linux/start-monitor.ts";
 import { signalName, signalNumber } from "../linux/signals.ts";
 import type { Sandbox, SandboxStore } from "../sandbox/sandbox-store.ts";
 import type { LayerStore } from "../snapshot/layer-store.ts";
+import type { SecurityLabels } from "./build-spec.ts";
 import { checkMounts } from "./check-mounts.ts";
 import type { ContainerConfig } from "./container-config.ts";
 import { containerKey, nowNs, type ContainerRecord } from "./container-record.ts";
 import type { Container, ContainerStore } from "./container-store.ts";
-import { prepareLaunch, type PreparedLaunch } from "./prepare-launch.ts";
+import { prepareLaunch, type LaunchRequest, type PreparedLaunch } from "./prepare-launch.ts";
 import type { NodeFacts } from "./node-facts.ts";
 import { releaseContainer } from "./release-container.ts";
 import { watchContainer } from "./watch-container.ts";
@@ -72,9 +73,10 @@ async function makeContainer(
   const releaseImage = parts.images.hold(image.imageId);
   try {
     await checkMounts(config.mounts);
+    const labels = await securityLabels(config, parts);
     const record = intent(sandbox, config, image, parts);
     const container = parts.store.add(record);
-    return await populate(container, sandbox, image, parts);
+    return await populate({ container, sandbox, image, labels, parts });
   } catch (error) {
     throw wrapError(`create container ${config.metadata.name}`, error);
   } finally {
@@ -118,12 +120,16 @@ function stopSignal(config: ContainerConfig, image: ResolvedImage): string {
   return signalName(signalNumber(named));
 }
 
-async function populate(
-  container: Container,
-  sandbox: Sandbox,
-  image: ResolvedImage,
-  parts: CreateParts,
-): Promise<Container> {
+async function securityLabels(
+  { security }: ContainerConfig,
+  { facts }: CreateParts,
+): Promise<SecurityLabels> {
+  const apparmorProfile = await facts.apparmor.profileFor(security);
+  return apparmorProfile === undefined ? {} : { apparmorProfile };
+}
+
+async function populate(request: LaunchRequest): Promise<Container> {
+  const { container, sandbox, parts } = request;
   const cleanup = new CleanupStack();
   cleanup.defer("delete record", () => parts.store.delete(container));
   cleanup.defer("release container", () => releaseContainer(container.record, parts));
@@ -131,7 +137,7 @@ async function populate(
     failpoint("create-container/intent");
     if (container.record.logPath !== "")
       mkdirSync(dirname(container.record.logPath), { recursive: true, mode: 0o755 });
-    using launch = prepareLaunch({ container, sandbox, image, parts });
+    using launch = prepareLaunch(request);
     const monitor = await launchMonitor(container, launch, parts);
     cleanup.defer("detach monitor", () => monitor.detach());
     failpoint("create-container/launched");

@@ -1,7 +1,7 @@
 // What containers take from the machine and the configuration; looked up once, when the daemon starts.
 import { readFileSync } from "node:fs";
 import { wrapError } from "../base/errors.ts";
-import type { ContainerDefaults } from "../config/config.ts";
+import type { ContainerDefaults, SecurityConfig } from "../config/config.ts";
 import type { CgroupLayout } from "../linux/cgroup/layout.ts";
 import { kernelRelease } from "../linux/kernel-release.ts";
 import { capabilityBoundingSet } from "../linux/proc.ts";
@@ -9,6 +9,7 @@ import { defaultSeccompProfile } from "../oci/seccomp-default.ts";
 import { hasLibseccomp } from "../linux/seccomp.ts";
 import { compileSeccomp } from "../oci/compile-seccomp.ts";
 import { parseSeccompProfile, resolveSeccompProfile, type SeccompProfile } from "../oci/seccomp-profile.ts";
+import { Apparmor } from "./apparmor.ts";
 import type { HostFacts } from "./build-spec.ts";
 
 export interface NodeFacts {
@@ -16,10 +17,15 @@ export interface NodeFacts {
   /** What RuntimeDefault means here. */
   seccompProfile: SeccompProfile;
   logMaxLineBytes: number;
+  apparmor: Apparmor;
 }
 
 /** @throws CricketError invalid-argument for a configured seccomp profile that cannot be used */
-export function readNodeFacts(layout: CgroupLayout, defaults: ContainerDefaults): NodeFacts {
+export function readNodeFacts(
+  layout: CgroupLayout,
+  defaults: ContainerDefaults,
+  security: SecurityConfig,
+): NodeFacts {
   return {
     host: {
       cgroupVersion: layout.kind === "v2" ? 2 : 1,
@@ -35,6 +41,7 @@ export function readNodeFacts(layout: CgroupLayout, defaults: ContainerDefaults)
     seccompProfile:
       defaults.seccompProfile === "" ? defaultSeccompProfile : readSeccompProfile(defaults.seccompProfile),
     logMaxLineBytes: defaults.logMaxLineBytes,
+    apparmor: new Apparmor(security.apparmorProfile),
   };
 }
 

@@ -19,7 +19,7 @@ import type { Sandbox } from "../sandbox/sandbox-store.ts";
 import { prepareContainerLayer } from "../snapshot/container-layer.ts";
 import { createOverlay } from "../snapshot/overlay.ts";
 import { namespaceJoins } from "./build-namespaces.ts";
-import { buildContainerSpec, type ContainerSpec } from "./build-spec.ts";
+import { buildContainerSpec, type ContainerSpec, type SecurityLabels } from "./build-spec.ts";
 import { needsRawEnv, writeBundle } from "./bundle.ts";
 import type { ContainerConfig } from "./container-config.ts";
 import type { ContainerRecord, ContainerUser } from "./container-record.ts";
@@ -33,6 +33,7 @@ export interface LaunchRequest {
   container: Container;
   sandbox: Sandbox;
   image: ResolvedImage;
+  labels: SecurityLabels;
   parts: CreateParts;
 }
 
@@ -125,7 +126,7 @@ function mountRootfs(id: string, image: ResolvedImage, parts: CreateParts): numb
 }
 
 function buildSpec(
-  { container, sandbox, image, parts }: LaunchRequest,
+  { container, sandbox, image, labels, parts }: LaunchRequest,
   user: ResolvedUser,
   targetPid?: number,
 ): ContainerSpec {
@@ -148,6 +149,7 @@ function buildSpec(
     host: parts.facts.host,
     rootfsPath: parts.paths.containerRootfs(id),
     cgroupPath,
+    labels,
     devices: config.security.privileged
       ? [...hostDevices(), ...resolveDevices(config.devices)]
       : resolveDevices(config.devices),

@@ -216,8 +216,8 @@ export interface NodeStatus {
 export interface NodeUseCases {
   version(): { runtimeName: string; runtimeVersion: string };
   status(): NodeStatus;
-  /** For verbose status: shown as JSON under the key "config". Without secrets. */
-  describe(): Promise<object>;
+  /** For verbose status, each shown as JSON under its key: "config", "security". Without secrets. */
+  describe(): Promise<Readonly<Record<string, object>>>;
   cgroupDriver(): "systemd" | "cgroupfs";
   updatePodCidr(cidr: string): Promise<void>;
 }

@@ -44,7 +44,7 @@ import type {
   NetworkCondition,
   PodNetwork,
 } from "./pod-network.ts";
-import { findTool } from "./run-tool.ts";
+import { findTool } from "../linux/run-tool.ts";
 import { parseSubnet, type Subnet } from "./subnet.ts";
 
 export interface BridgeNetworkConfig {

@@ -3,7 +3,7 @@ import type { Log } from "../base/log.ts";
 import { failedPrecondition, messageOf } from "../base/errors.ts";
 import type { RulesetOptions } from "./nft-ruleset.ts";
 import { NftTable } from "./nft-table.ts";
-import { runTool } from "./run-tool.ts";
+import { runTool } from "../linux/run-tool.ts";
 import { formatSubnet, type Subnet } from "./subnet.ts";
 
 export type ToolFinder = (name: string) => string | undefined;

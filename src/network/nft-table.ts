@@ -4,7 +4,7 @@ import type { Log } from "../base/log.ts";
 import { forgetUdpFlows } from "../linux/netlink-conntrack.ts";
 import { NETLINK_NETFILTER, NetlinkSocket } from "../linux/netlink-socket.ts";
 import { renderRuleset, renderTableRemoval, type RulesetOptions, type ServedPort } from "./nft-ruleset.ts";
-import { runTool } from "./run-tool.ts";
+import { runTool } from "../linux/run-tool.ts";
 
 export class NftTable {
   readonly #log: Log;

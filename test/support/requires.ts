@@ -15,7 +15,8 @@ const packages = JSON.parse(
 ) as DebianPackage[];
 
 /** Names of what can be asked for beside Debian packages (`package:nftables`). */
-export type Feature = "root" | "cgroup-v1" | "cgroup-v2" | "overlay" | "user-namespaces" | "cgroup-kill";
+export type Feature =
+  "root" | "cgroup-v1" | "cgroup-v2" | "overlay" | "user-namespaces" | "cgroup-kill" | "apparmor" | "selinux";
 
 export type Need = Feature | `package:${string}`;
 
@@ -32,6 +33,14 @@ const features: Record<Feature, { isMet: () => boolean; reason: string }> = {
   "cgroup-kill": {
     isMet: () => cgroupV2Roots().some(hasKillFile),
     reason: "needs cgroup.kill (Linux 5.14)",
+  },
+  apparmor: {
+    isMet: () => readOr("/sys/module/apparmor/parameters/enabled", "N").startsWith("Y"),
+    reason: "needs a kernel that confines by AppArmor",
+  },
+  selinux: {
+    isMet: () => fs.existsSync("/sys/fs/selinux/load"),
+    reason: "needs a kernel with SELinux",
   },
   overlay: {
     isMet: () => /\toverlay$/m.test(fs.readFileSync("/proc/filesystems", "utf8")),

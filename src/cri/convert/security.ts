@@ -64,8 +64,14 @@ export function seccompProfile(source: ProfileSource): SecurityProfile | undefin
 
 /** An AppArmor profile; `localhost` refers to it by the name it is loaded under. Undefined: not given. */
 export function apparmorProfile(source: ProfileSource): SecurityProfile | undefined {
-  return profileFromWire(source);
+  const profile = profileFromWire(source);
+  // Clients that moved to the new field left the prefix of the old one in it.
+  if (profile?.type === "localhost" && profile.ref.startsWith(localhostPrefix))
+    return { type: "localhost", ref: nonEmpty(profile.ref.slice(localhostPrefix.length), source.at) };
+  return profile;
 }
+
+const localhostPrefix = "localhost/";
 
 function profileFromWire(source: ProfileSource): SecurityProfile | undefined {
   const { profile, deprecated, at, deprecatedAt } = source;
@@ -90,9 +96,8 @@ function profileFromText(value: string, at: string): SecurityProfile | undefined
   if (value === "") return undefined;
   if (value === "unconfined") return { type: "unconfined" };
   if (value === "runtime/default" || value === "docker/default") return { type: "runtime-default" };
-  const prefix = "localhost/";
-  if (value.startsWith(prefix) && value.length > prefix.length)
-    return { type: "localhost", ref: singleLine(value.slice(prefix.length), at) };
+  if (value.startsWith(localhostPrefix) && value.length > localhostPrefix.length)
+    return { type: "localhost", ref: singleLine(value.slice(localhostPrefix.length), at) };
   throw invalidArgument(`${at} is ${JSON.stringify(value)}: not a profile`);
 }
 

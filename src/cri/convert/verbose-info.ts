@@ -5,6 +5,14 @@ export function verboseInfo(key: string, value: object): Record<string, string> 
   return { [key]: JSON.stringify(value, exactNumber) };
 }
 
+/** The same of several, each under its key. */
+export function verboseInfos(values: Readonly<Record<string, object>>): Record<string, string> {
+  return Object.assign(
+    {},
+    ...Object.entries(values).map(([key, value]) => verboseInfo(key, value)),
+  ) as Record<string, string>;
+}
+
 function exactNumber(_key: string, value: unknown): unknown {
   if (typeof value !== "bigint") return value;
   const number = Number(value);

@@ -1,6 +1,6 @@
 import type { v1 } from "../../../cri-api/runtime/v1/api.js";
 import type { NodeUseCases } from "../services.ts";
-import { verboseInfo } from "../convert/verbose-info.ts";
+import { verboseInfos } from "../convert/verbose-info.ts";
 
 export async function status(node: NodeUseCases, request: v1.StatusRequest): Promise<v1.StatusResponseSent> {
   const { conditions, handlers, features } = node.status();
@@ -11,6 +11,6 @@ export async function status(node: NodeUseCases, request: v1.StatusRequest): Pro
       features: { recursiveReadOnlyMounts, userNamespaces },
     })),
     features,
-    info: request.verbose ? verboseInfo("config", await node.describe()) : {},
+    info: request.verbose ? verboseInfos(await node.describe()) : {},
   };
 }

@@ -182,18 +182,10 @@ test("`buildContainerSpec()` resolves the seccomp profile by the capabilities of
   assert.equal(allowed({ capabilities: { add: ["SYS_ADMIN"], drop: [], addAmbient: [] } }), true);
 });
 
-test("`buildContainerSpec()` refuses an AppArmor profile where AppArmor is not enabled", () => {
-  assert.throws(() => build({ apparmor: { type: "localhost", ref: "strict" } }), {
-    code: "invalid-argument",
-    message: "config.linux.security_context.apparmor: AppArmor is not enabled on this host",
-  });
-  assert.equal(build({ apparmor: { type: "runtime-default" } }).process?.apparmorProfile, undefined);
-});
-
 test("`buildContainerSpec()` names the AppArmor profile and SELinux labels of a host that has them", () => {
-  const host = { ...specInput().host, apparmorDefaultProfile: "cricket-default", selinux: true };
+  const host = { ...specInput().host, selinux: true };
   const selinux = { user: "", role: "", type: "container_t", level: "s0:c1,c2" };
-  const spec = build({ apparmor: { type: "runtime-default" }, selinux }, { host });
+  const spec = build({ selinux }, { host, labels: { apparmorProfile: "cricket-default" } });
   assert.equal(spec.process?.apparmorProfile, "cricket-default");
   assert.equal(spec.process?.selinuxLabel, "system_u:system_r:container_t:s0:c1,c2");
   assert.equal(spec.linux?.mountLabel, "system_u:object_r:container_file_t:s0:c1,c2");

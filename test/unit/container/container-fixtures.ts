@@ -127,6 +127,7 @@ export function specInput(changes: Partial<ContainerSpecInput> = {}): ContainerS
     rootfsPath: "/run/containers/c1/rootfs",
     cgroupPath: "/pods/s1/c1",
     devices: [],
+    labels: {},
     ...changes,
   };
 }

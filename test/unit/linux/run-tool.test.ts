@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { findTool, runTool } from "../../../src/network/run-tool.ts";
+import { findTool, runTool } from "../../../src/linux/run-tool.ts";
 
 test("`findTool()` finds system programs and nothing of another directory", () => {
   assert.match(findTool("sh") ?? "", /\/bin\/sh$/);
