@@ -31,15 +31,35 @@ static void ring_append(struct client *c, const void *bytes, uint32_t length) {
   c->used += length;
 }
 
+// sendmsg(2) of both parts; what it took, or -errno.
+static long send_frame(int fd, struct frame_header *header, const void *payload) {
+  struct iovec parts[2] = {
+      {.iov_base = header, .iov_len = sizeof *header},
+      {.iov_base = (void *)(uintptr_t)payload, .iov_len = header->length},
+  };
+  struct message_header message = {.parts = parts, .part_count = 2};
+  for (;;) {
+    long result = SYS(sendmsg, fd, &message, MSG_DONTWAIT_FLAG | MSG_NOSIGNAL_FLAG);
+    if (result != -EINTR) return result;
+  }
+}
+
 bool client_put(struct client *c, uint8_t type, const void *payload, uint32_t length) {
   if (c->fd < 0 || RING_SIZE - c->used < sizeof(struct frame_header) || client_space(c) < length) return false;
+  struct frame_header header = {.type = type, .length = length};
+  uint32_t sent = 0;
   if (c->used == 0) {
     c->head = 0;
     c->progress_ns = clock_ns(1);
+    // Straight from where it is: most frames never need the ring.
+    long result = send_frame(c->fd, &header, payload);
+    if (result < 0 && result != -EAGAIN) return false;
+    if (result > 0) sent = (uint32_t)result;
   }
-  struct frame_header header = {.type = type, .length = length};
-  ring_append(c, &header, sizeof header);
-  ring_append(c, payload, length);
+  uint32_t of_header = sent < sizeof header ? sent : (uint32_t)sizeof header;
+  ring_append(c, (const uint8_t *)&header + of_header, (uint32_t)sizeof header - of_header);
+  sent -= of_header;
+  ring_append(c, (const uint8_t *)payload + sent, length - sent);
   return client_flush(c);
 }
 
@@ -113,7 +133,7 @@ enum client_event client_read(struct client *c) {
 }
 
 bool input_take(struct input *input, struct client *from) {
-  size_t size = from->remaining < INPUT_SIZE ? from->remaining : INPUT_SIZE;
+  size_t size = from->remaining < input->size ? from->remaining : input->size;
   long got = receive(from, input->bytes, size);
   if (got < 0) return got == -EAGAIN;
   from->remaining -= (uint32_t)got;

@@ -7,7 +7,6 @@
 #include "sys.h"
 
 #define RING_SIZE 65536U
-#define INPUT_SIZE 8192U
 
 struct client {
   int fd;             // -1: the slot is free
@@ -43,7 +42,8 @@ struct input {
   bool closing;  // close once everything is written
   uint32_t at;
   uint32_t used;
-  uint8_t bytes[INPUT_SIZE];
+  uint32_t size;
+  uint8_t *bytes;  // `size` of them
 };
 
 // Takes bytes of a client that is at CLIENT_INPUT. False: the client is gone.

@@ -8,7 +8,8 @@
 #define CLOCK_MONOTONIC_ID 1
 #define REAP_NS (2000 * MILLISECOND_NS)
 #define REAP_STEP_NS MILLISECOND_NS
-#define MIN_OUTPUT_ROOM 1024U
+// Fewer bytes than this are not worth a turn: a slow reader would be served in crumbs.
+#define MIN_OUTPUT_ROOM (RING_SIZE / 2)
 
 enum poll_slot { POLL_CONTROL, POLL_CHILD, POLL_STATUS, POLL_OUTPUT, POLL_INPUT = POLL_OUTPUT + 2, POLL_COUNT };
 
@@ -34,7 +35,10 @@ struct relay {
 };
 
 static struct relay the_relay;
-static uint8_t chunk[CHUNK_SIZE];
+// As much as a pipe holds, so that a program's output costs few turns; the ring has room for one such frame.
+#define EXEC_CHUNK_SIZE (RING_SIZE - (uint32_t)sizeof(struct frame_header))
+static uint8_t chunk[EXEC_CHUNK_SIZE];
+static uint8_t input_bytes[FRAME_MAX_PAYLOAD];
 static uint8_t ring[RING_SIZE] __attribute__((aligned(4096)));
 
 static void set_up(struct relay *r) {
@@ -161,7 +165,7 @@ static void close_output(struct relay *r, int stream) {
 
 static void relay_output(struct relay *r, int stream) {
   uint32_t room = client_space(&r->control);
-  if (room > CHUNK_SIZE) room = CHUNK_SIZE;
+  if (room > EXEC_CHUNK_SIZE) room = EXEC_CHUNK_SIZE;
   if (r->has_exited && r->drain_left[stream] < (int64_t)room) room = (uint32_t)r->drain_left[stream];
   long got = read_fd(r->output[stream], chunk, room);
   if (got == -EAGAIN) return;
@@ -223,7 +227,7 @@ static void child_exited(struct relay *r) {
   for (int i = 0; i < 2; i++) {
     int available = 0;
     // A terminal's count leaves out what its line discipline has not taken over yet, poll(2) does not.
-    if (r->output[i] >= 0 && r->output[i] == r->pty) available = (int)CHUNK_SIZE * 4;
+    if (r->output[i] >= 0 && r->output[i] == r->pty) available = (int)RING_SIZE;
     if (r->output[i] >= 0 && r->output[i] != r->pty) SYS(ioctl, r->output[i], FIONREAD, &available);
     r->drain_left[i] = available;
   }
@@ -279,6 +283,8 @@ void exec_host(struct launch *l) {
   r->launch = l;
   r->status_fd = r->pidfd = r->pty = r->output[0] = r->output[1] = r->input.fd = -1;
   r->control.ring = ring;
+  r->input.bytes = input_bytes;
+  r->input.size = FRAME_MAX_PAYLOAD;
   client_open(&r->control, CONTROL_FD);
   // Orphans of the exec'd process come here and not to the daemon.
   SYS(prctl, PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);

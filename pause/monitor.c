@@ -16,7 +16,11 @@
 enum poll_slot { POLL_LISTEN, POLL_CHILD, POLL_STATUS, POLL_OUTPUT, POLL_INPUT = POLL_OUTPUT + 2, POLL_CLIENTS };
 #define POLL_COUNT (POLL_CLIENTS + MAX_CLIENTS)
 
+// What is typed is little, and these pages stay.
+#define INPUT_SIZE 8192U
+
 static struct monitor the_monitor;
+static uint8_t input_bytes[INPUT_SIZE];
 static uint8_t chunk[CHUNK_SIZE];
 static uint8_t rings[MAX_CLIENTS][RING_SIZE] __attribute__((aligned(4096)));
 
@@ -328,6 +332,8 @@ void monitor_host(struct launch *l) {
   m->launch = l;
   m->listen_fd = m->status_fd = m->pidfd = m->pty = m->output[0] = m->output[1] = m->input.fd = m->log.fd = -1;
   m->starter = -1;
+  m->input.bytes = input_bytes;
+  m->input.size = INPUT_SIZE;
   for (int i = 0; i < MAX_CLIENTS; i++) {
     m->clients[i].fd = -1;
     m->clients[i].ring = rings[i];

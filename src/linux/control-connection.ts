@@ -1,6 +1,8 @@
 // One end of a control socket: frames in, frames out. Shared by monitors, execs and attach clients.
 import type { Socket } from "node:net";
-import { type Frame, FrameReader, encodeFrame } from "./frames.ts";
+import { type Frame, FrameReader, encodeFrameHead } from "./frames.ts";
+
+const nothing = new Uint8Array(0);
 
 export interface ControlHandler {
   onFrame(frame: Frame): void;
@@ -28,12 +30,17 @@ export class ControlConnection {
   }
 
   /** `onWritten` is called when the socket has taken the frame, or will never. */
-  send(type: number, payload?: Uint8Array, onWritten?: () => void): void {
+  send(type: number, payload: Uint8Array = nothing, onWritten?: () => void): void {
     if (this.#socket.destroyed) {
       if (onWritten !== undefined) queueMicrotask(onWritten);
       return;
     }
-    this.#socket.write(encodeFrame(type, payload), () => onWritten?.());
+    // The payload goes as it is: input may be gigabytes.
+    const head = encodeFrameHead(type, payload.length);
+    this.#socket.cork();
+    this.#socket.write(head, payload.length === 0 ? () => onWritten?.() : undefined);
+    if (payload.length > 0) this.#socket.write(payload, () => onWritten?.());
+    this.#socket.uncork();
   }
 
   pause(): void {

@@ -53,8 +53,8 @@ export class FrameStreams {
 
   #push(output: Readable, payload: Buffer): void {
     if (output.destroyed || payload.length === 0) return;
-    // A copy: the payload is a part of the socket's read buffer, which a slow reader would keep alive whole.
-    if (output.push(Buffer.from(payload))) return;
+    // Not copied: a reader that is slow keeps the socket's last read buffer alive, and then nothing more is read.
+    if (output.push(payload)) return;
     this.#full.add(output);
     this.#connection.pause();
   }

@@ -36,15 +36,13 @@ const headerBytes = 8;
 /** The longest payload either side sends; anything longer means the stream is not what it should be. */
 export const maxFramePayloadBytes = 65_536;
 
-/** Throws RangeError for a payload longer than maxFramePayloadBytes. */
-export function encodeFrame(type: number, payload: Uint8Array = new Uint8Array(0)): Buffer {
-  if (payload.length > maxFramePayloadBytes)
-    throw new RangeError(`frame of ${payload.length} bytes is too long`);
-  const frame = Buffer.allocUnsafe(headerBytes + payload.length);
-  frame.writeUInt32LE(type, 0);
-  frame.writeUInt32LE(payload.length, 4);
-  frame.set(payload, headerBytes);
-  return frame;
+/** What goes before a payload of `length` bytes. Throws RangeError for one longer than maxFramePayloadBytes. */
+export function encodeFrameHead(type: number, length: number): Buffer {
+  if (length > maxFramePayloadBytes) throw new RangeError(`frame of ${length} bytes is too long`);
+  const head = Buffer.allocUnsafe(headerBytes);
+  head.writeUInt32LE(type, 0);
+  head.writeUInt32LE(length, 4);
+  return head;
 }
 
 /** A payload of u32 numbers. */
@@ -54,28 +52,50 @@ export function encodeNumbers(...numbers: number[]): Buffer {
   return bytes;
 }
 
-/** Cuts a byte stream into frames, however it was chopped. */
+/**
+ * Cuts a byte stream into frames, however it was chopped. Output comes in pieces as it arrives: a frame of it may become
+ * several, so that none of it is copied; payloads are parts of the chunks.
+ */
 export class FrameReader {
   #pending: Buffer = Buffer.alloc(0);
+  /** The output frame that has not come whole. */
+  #open = { type: 0, missing: 0 };
 
   /** The frames that are complete with `chunk`. Throws CricketError "internal" when the stream cannot be frames. */
   push(chunk: Buffer): Frame[] {
     let bytes = this.#pending.length === 0 ? chunk : Buffer.concat([this.#pending, chunk]);
     const frames: Frame[] = [];
-    while (bytes.length >= headerBytes) {
+    for (;;) {
+      if (this.#open.missing > 0) bytes = this.#continueOutput(bytes, frames);
+      if (bytes.length < headerBytes) break;
       const length = bytes.readUInt32LE(4);
       if (length > maxFramePayloadBytes)
         throw new CricketError("internal", `control socket: frame of ${length} bytes`);
+      const type = bytes.readUInt32LE(0);
+      if (isOutput(type)) {
+        this.#open = { type, missing: length };
+        bytes = bytes.subarray(headerBytes);
+        continue;
+      }
       if (bytes.length < headerBytes + length) break;
-      frames.push({
-        type: bytes.readUInt32LE(0),
-        payload: bytes.subarray(headerBytes, headerBytes + length),
-      });
+      frames.push({ type, payload: bytes.subarray(headerBytes, headerBytes + length) });
       bytes = bytes.subarray(headerBytes + length);
     }
     this.#pending = bytes;
     return frames;
   }
+
+  #continueOutput(bytes: Buffer, frames: Frame[]): Buffer {
+    const payload = bytes.subarray(0, this.#open.missing);
+    if (payload.length === 0) return bytes;
+    this.#open.missing -= payload.length;
+    frames.push({ type: this.#open.type, payload });
+    return bytes.subarray(payload.length);
+  }
+}
+
+function isOutput(type: number): boolean {
+  return type === frameType.stdout || type === frameType.stderr;
 }
 
 /** How a process ended, as the helper saw it. */

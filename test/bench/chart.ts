@@ -9,23 +9,41 @@ const barHeight = 9;
 const rowHeight = 30;
 const headHeight = 60;
 
-/** Medians and p90 of every call side by side, and how many times longer the second takes. */
+/** Medians and p90 of every call side by side, and how many times longer the second takes, or slower it is. */
 export function formatTable(measurements: readonly Measurement[]): string {
+  if (measurements.length === 0) return "";
+  const tables = [latencyLines(measurements), memoryLines(measurements), throughputLines(measurements)];
+  return `${tables.map((lines) => lines.join("\n")).join("\n\n")}\n`;
+}
+
+function latencyLines(measurements: readonly Measurement[]): string[] {
   const [first, second] = measurements;
-  if (first === undefined) return "";
-  const lines = [headOf("latency, ms", measurements, ["median", "p90"])];
-  for (const [name, summary] of first.latency) {
+  const lines = [...(first?.latency ?? [])].map(([name, summary]) => {
     const other = second?.latency.get(name);
     const cells = [summary.median, summary.p90, ...(other === undefined ? [] : [other.median, other.p90])];
-    lines.push(row(name, cells.map(number), other === undefined ? undefined : other.median / summary.median));
-  }
-  lines.push("", headOf("memory, MiB", measurements, [""]));
-  for (const [name, bytes] of first.memory) {
+    return row(name, cells.map(number), other === undefined ? undefined : other.median / summary.median);
+  });
+  return [headOf("latency, ms", measurements, ["median", "p90"]), ...lines];
+}
+
+function memoryLines(measurements: readonly Measurement[]): string[] {
+  const [first, second] = measurements;
+  const lines = [...(first?.memory ?? [])].map(([name, bytes]) => {
     const other = second?.memory.get(name);
     const cells = [bytes, ...(other === undefined ? [] : [other])].map((value) => number(value / 2 ** 20));
-    lines.push(row(name, cells, other === undefined ? undefined : other / bytes));
-  }
-  return `${lines.join("\n")}\n`;
+    return row(name, cells, other === undefined ? undefined : other / bytes);
+  });
+  return [headOf("memory, MiB", measurements, [""]), ...lines];
+}
+
+function throughputLines(measurements: readonly Measurement[]): string[] {
+  const [first, second] = measurements;
+  const lines = [...(first?.throughput ?? [])].map(([name, rate]) => {
+    const other = second?.throughput.get(name);
+    const cells = [rate, ...(other === undefined ? [] : [other])].map(number);
+    return row(name, cells, other === undefined ? undefined : rate / other);
+  });
+  return [headOf("throughput, MiB/s", measurements, [""]), ...lines];
 }
 
 function headOf(title: string, measurements: readonly Measurement[], columns: string[]): string {

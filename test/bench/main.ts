@@ -90,10 +90,11 @@ async function measureContainerd(images: BenchImages, options: BenchOptions): Pr
 function report(measurements: Measurement[], directory: string): void {
   process.stdout.write(`\n${formatTable(measurements)}`);
   fs.mkdirSync(directory, { recursive: true });
-  const plain = measurements.map(({ latency, memory, ...rest }) => ({
+  const plain = measurements.map(({ latency, memory, throughput, ...rest }) => ({
     ...rest,
     latency: Object.fromEntries(latency),
     memory: Object.fromEntries(memory),
+    throughput: Object.fromEntries(throughput),
   }));
   const json = path.join(directory, "results.json");
   const chart = path.join(directory, "latency.svg");

@@ -10,6 +10,7 @@ import { containerConfig, podConfig } from "../support/pod.ts";
 import type { BenchImages } from "./bench-images.ts";
 import { memoryOf, newMemory, processes } from "./memory.ts";
 import { Samples, type Summary } from "./samples.ts";
+import { measureThroughput } from "./throughput.ts";
 
 export interface BenchOptions {
   /** Rounds of the pod life cycle. */
@@ -34,6 +35,8 @@ export interface Measurement {
   version: string;
   latency: Map<string, Summary>;
   memory: MemoryFigures;
+  /** MiB/s, by what it is of. */
+  throughput: Map<string, number>;
 }
 
 const warmUpRounds = 2;
@@ -41,6 +44,8 @@ const listedPods = 10;
 const containersPerListedPod = 5;
 const listRounds = 100;
 const memoryPods = 10;
+const streamRounds = 3;
+const streamedMib = 256;
 /** Ignores SIGTERM as PID 1, as many programs do. */
 const workload = ["sleep", "100000"];
 
@@ -62,12 +67,14 @@ export async function measure(
     await bench.lists();
     await bench.podMemory(false);
     await bench.podMemory(true);
+    await bench.streams();
     bench.noteDaemon("daemon, at the end");
     return {
       label: target.label,
       version: `${version.runtimeName} ${version.runtimeVersion}`,
       latency: bench.samples.summaries(),
       memory: bench.memory,
+      throughput: bench.throughput,
     };
   } finally {
     await bench.removeAllPods();
@@ -78,6 +85,7 @@ export async function measure(
 class Bench {
   readonly samples = new Samples();
   readonly memory: MemoryFigures = new Map();
+  readonly throughput = new Map<string, number>();
   readonly #target: Target;
   readonly #client: CriClient;
   readonly #images: BenchImages;
@@ -178,6 +186,18 @@ class Bench {
     const network = hostNetwork ? "host network" : "CNI";
     this.memory.set(`per pod, ${network} (PSS)`, pssBytes / memoryPods);
     this.memory.set(`per pod, ${network} (USS)`, ussBytes / memoryPods);
+    await this.removeAllPods();
+  }
+
+  /** Bytes through an exec: the best of the rounds, as everything else on the machine only takes away from it. */
+  async streams(): Promise<void> {
+    const pod = await this.#runPod(this.#podConfig(true), ["c"]);
+    const { containers } = await this.#client.runtime.listContainers({ filter: { podSandboxId: pod } });
+    for (let i = 0; i < streamRounds; i++) {
+      const round = await measureThroughput(this.#client, containers[0]?.id ?? "", streamedMib);
+      for (const [name, rate] of round)
+        this.throughput.set(name, Math.max(rate, this.throughput.get(name) ?? 0));
+    }
     await this.removeAllPods();
   }
 

@@ -22,7 +22,8 @@ import { connectMonitorSocket } from "../../../src/linux/connect-monitor-socket.
 import { MNT_DETACH, attachMount, createMount, umount } from "../../../src/linux/mount.ts";
 import { readExitFile } from "../../../src/linux/exit-file.ts";
 import { close } from "../../../src/linux/files.ts";
-import { encodeFrame, frameType } from "../../../src/linux/frames.ts";
+import { frameType } from "../../../src/linux/frames.ts";
+import { encodeFrame } from "../../support/encode-frame.ts";
 import type { HelperBinary } from "../../../src/linux/helper-binary.ts";
 import { CLONE_NEWPID, type LaunchProgram, type Step } from "../../../src/linux/launch-program.ts";
 import type { Monitor } from "../../../src/linux/monitor.ts";

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import fc from "fast-check";
+import { CricketError } from "../../../src/base/errors.ts";
 import {
   FrameReader,
   attachFlag,
@@ -10,11 +11,11 @@ import {
   decodeHello,
   decodeNumber,
   decodeReport,
-  encodeFrame,
   encodeNumbers,
   frameType,
   maxFramePayloadBytes,
 } from "../../../src/linux/frames.ts";
+import { encodeFrame } from "../../support/encode-frame.ts";
 
 const header = readFileSync(join(import.meta.dirname, "../../../pause/program.h"), "utf8");
 
@@ -30,6 +31,20 @@ function constantsOf(prefix: string, assignment: RegExp): Record<string, number>
       Number(value),
     ]),
   );
+}
+
+/** Pieces of output put together; frames without bytes among it are nothing. */
+function joinOutput(frames: readonly { type: number; payload: Uint8Array }[]): [number, string][] {
+  const joined: [number, string][] = [];
+  for (const { type, payload } of frames) {
+    const isOutput = type === frameType.stdout || type === frameType.stderr;
+    const text = Buffer.from(payload).toString("latin1");
+    const last = joined.at(-1);
+    if (isOutput && text === "") continue;
+    if (isOutput && last?.[0] === type) last[1] += text;
+    else joined.push([type, text]);
+  }
+  return joined;
 }
 
 describe("frames", () => {
@@ -55,10 +70,52 @@ describe("frames", () => {
           seen.push(...reader.push(bytes.subarray(at, at + cut)));
           at = Math.min(at + cut, bytes.length);
         }
-        assert.deepEqual(
-          seen.map(({ type, payload }) => ({ type, payload: Uint8Array.from(payload) })),
-          frames.map(({ type, payload }) => ({ type, payload: Uint8Array.from(payload) })),
-        );
+        assert.deepEqual(joinOutput(seen), joinOutput(frames));
+      }),
+    );
+  });
+
+  it("FrameReader passes output on before its frame is whole, and nothing else", () => {
+    const reader = new FrameReader();
+    const output = encodeFrame(frameType.stdout, Buffer.from("output"));
+    assert.deepEqual(
+      reader.push(output.subarray(0, 11)).map(({ payload }) => payload.toString()),
+      ["out"],
+    );
+    const rest = Buffer.concat([output.subarray(11), encodeFrame(frameType.hello, Buffer.alloc(16))]);
+    assert.deepEqual(
+      reader.push(rest.subarray(0, rest.length - 1)).map(({ payload }) => payload.toString()),
+      ["put"],
+    );
+    assert.deepEqual(
+      reader.push(rest.subarray(rest.length - 1)).map(({ type, payload }) => [type, payload.length]),
+      [[frameType.hello, 16]],
+    );
+  });
+
+  it("FrameReader throws nothing but CricketError for any bytes, and keeps little of them", () => {
+    fc.assert(
+      fc.property(fc.array(fc.uint8Array({ maxLength: 64 }), { maxLength: 20 }), (chunks) => {
+        const reader = new FrameReader();
+        try {
+          for (const chunk of chunks) reader.push(Buffer.from(chunk));
+        } catch (error) {
+          assert.ok(error instanceof CricketError, String(error));
+        }
+      }),
+    );
+  });
+
+  it("decoders throw nothing but CricketError for any payload", () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 40 }), (bytes) => {
+        for (const decode of [decodeExited, decodeHello, decodeReport, decodeNumber]) {
+          try {
+            decode(Buffer.from(bytes));
+          } catch (error) {
+            assert.ok(error instanceof CricketError, String(error));
+          }
+        }
       }),
     );
   });
