@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { wrapError } from "../../base/errors.ts";
+import { failedPrecondition, wrapError } from "../../base/errors.ts";
 import type { Resources } from "../../oci/linux-spec.ts";
 import { parseResources } from "../../oci/parse-spec.ts";
 import { parseBytes } from "../../oci/runtime/cgroup-limits.ts";
@@ -16,6 +16,8 @@ export const update: Verb = {
     memory: { takes: "text" },
     "memory-swap": { takes: "text" },
     "memory-reservation": { takes: "text" },
+    "kernel-memory": { takes: "text" },
+    "kernel-memory-tcp": { takes: "text" },
     "cpu-period": { takes: "text" },
     "cpu-quota": { takes: "text" },
     "cpu-burst": { takes: "text" },
@@ -27,9 +29,14 @@ export const update: Verb = {
     "cpuset-mems": { takes: "text" },
     "blkio-weight": { takes: "text" },
     "pids-limit": { takes: "text" },
+    "l3-cache-schema": { takes: "text" },
+    "mem-bw-schema": { takes: "text" },
   },
   arity: [1, 1],
   async run({ runtime, flags, operands }) {
+    for (const name of ["l3-cache-schema", "mem-bw-schema"])
+      if ((flags.texts.get(name) ?? "") !== "")
+        throw failedPrecondition(`--${name}: cricket does not manage Intel RDT (resctrl)`);
     const file = flags.texts.get("resources");
     const resources = file === undefined ? resourcesOf(flags) : readResources(file);
     await updateContainer(runtime, operands[0] ?? "", resources);
@@ -63,6 +70,8 @@ function resourcesOf(flags: ParsedFlags): Resources {
       limit: bytes("memory"),
       swap: bytes("memory-swap"),
       reservation: bytes("memory-reservation"),
+      kernel: bytes("kernel-memory"),
+      kernelTCP: bytes("kernel-memory-tcp"),
     }),
     cpu: given({
       period: number("cpu-period"),

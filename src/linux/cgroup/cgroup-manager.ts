@@ -1,18 +1,13 @@
 // The cgroupfs driver: what sandboxes and containers ask of cgroups, whichever versions the machine has.
 import { closeSync, constants, mkdirSync, openSync } from "node:fs";
-import { open } from "node:fs/promises";
 import { errnoOf, failedPrecondition, SyscallError } from "../../base/errors.ts";
 import { replaceDeviceFilter } from "../bpf.ts";
-import {
-  readCgroupFile,
-  readNumber,
-  writeCgroupFile,
-  writeCgroupFileLines,
-  writeError,
-} from "./cgroup-file.ts";
+import { applyWrites, applyWritesLive } from "./apply-writes.ts";
+import { readCgroupFile, writeCgroupFile, writeCgroupFileLines } from "./cgroup-file.ts";
 import { readCgroupCounters, type CgroupCounters } from "./cgroup-counters.ts";
 import { checkCgroupPath } from "./cgroup-path.ts";
-import type { CgroupLimits, CgroupResources, CgroupWrite } from "./cgroup-resources.ts";
+import type { CgroupLimits, CgroupResources } from "./cgroup-resources.ts";
+import type { CgroupWrite, PlanContext } from "./cgroup-write.ts";
 import { oomEventsPath, readCgroupStats, readOomKills, type CgroupStats } from "./cgroup-stats.ts";
 import {
   createCgroup,
@@ -21,8 +16,10 @@ import {
   removeCgroup,
   removeTree,
   tryRmdir,
+  usualControllers,
 } from "./cgroup-tree.ts";
 import { encodeDeviceFilter } from "./device-filter.ts";
+import { criFieldNames, type FieldNames } from "./field-names.ts";
 import { formatException, resolveDeviceRules, type DeviceRule } from "./device-rules.ts";
 import { freeze, hasProcesses, isFrozen, killProcesses, processesOf, thaw } from "./kill-processes.ts";
 import {
@@ -32,7 +29,7 @@ import {
   trackingHierarchy,
   type CgroupLayout,
 } from "./layout.ts";
-import { planWrites, type PlanContext } from "./plan-writes.ts";
+import { controllersFor, planWrites } from "./plan-writes.ts";
 import { readLimits } from "./read-limits.ts";
 
 /** Open descriptors with which a new process enters a cgroup. Disposing closes them. */
@@ -47,10 +44,15 @@ export interface CgroupJoin extends Disposable {
 
 export class CgroupManager {
   readonly layout: CgroupLayout;
+  readonly #names: FieldNames;
 
-  /** Without `layout` the machine's mounts are looked at; throws failed-precondition when there is no cgroup mount. */
-  constructor(layout: CgroupLayout = detectCgroupLayout()) {
+  /**
+   * Without `layout` the machine's mounts are looked at; throws failed-precondition when there is no cgroup mount.
+   * `names`: what errors call the limits.
+   */
+  constructor(layout: CgroupLayout = detectCgroupLayout(), names: FieldNames = criFieldNames) {
     this.layout = layout;
+    this.#names = names;
   }
 
   /**
@@ -149,32 +151,29 @@ export class CgroupManager {
    * `write 5 to .../memory.limit_in_bytes: EBUSY`. For a cgroup with processes use `updateResources`.
    */
   setResources(path: string, resources: CgroupResources): void {
-    for (const write of this.#plan(path, resources)) apply(write);
+    applyWrites(this.#plan(path, resources));
   }
 
-  /**
-   * Sets limits of a live cgroup. Lowering the memory limit makes the kernel reclaim memory, which can take seconds
-   * and so happens off the main thread. v2 would kill what does not fit; here, as in v1, it is EBUSY.
-   */
-  async updateResources(path: string, resources: CgroupResources): Promise<void> {
-    for (const write of this.#plan(path, resources)) {
-      if (write.file.endsWith("/memory.max")) await reclaimBelow(write);
-      await applyInBackground(write);
-    }
+  /** Sets limits of a live cgroup: as `setResources`, but a memory limit below what is in use kills nobody. */
+  updateResources(path: string, resources: CgroupResources): Promise<void> {
+    const checkBeforeUpdate = resources.checkMemoryBeforeUpdate === true;
+    return applyWritesLive(this.#plan(path, resources), { checkBeforeUpdate });
   }
 
   #plan(path: string, resources: CgroupResources): CgroupWrite[] {
     const context = this.#context(path);
-    const { unified } = this.layout;
-    const usesHugepages = resources.hugepageLimits?.some(({ limitBytes }) => limitBytes > 0n) === true;
-    // On a hybrid machine nobody switched the unified hierarchy's controllers on for this path yet.
-    if (this.layout.kind === "hybrid" && usesHugepages && unified?.controllers.includes("hugetlb") === true)
-      enableControllers(unified, context.path, ["hugetlb"]);
+    const { unified, kind } = this.layout;
+    // On a hybrid machine nobody switched the unified hierarchy's controllers on for this path yet, and on v2 the
+    // usual ones are on.
+    const needed = controllersFor(resources).filter(
+      (controller) => kind !== "v2" || !usualControllers.includes(controller),
+    );
+    if (unified !== undefined && needed.length > 0) enableControllers(unified, context.path, needed);
     return planWrites(resources, context);
   }
 
   #context(path: string): PlanContext {
-    return { layout: this.layout, path: checkCgroupPath(path), read: readCgroupFile };
+    return { layout: this.layout, path: checkCgroupPath(path), read: readCgroupFile, names: this.#names };
   }
 
   /** What is set now; 0 and "" for no limit. `asked`: the resources set last, see readLimits. */
@@ -295,44 +294,4 @@ function tryOpen(file: string, flags: number): number | undefined {
     if (errno === "ENOENT") return undefined;
     throw new SyscallError("open", errno, file);
   }
-}
-
-function apply({ file, value, ifMissing }: CgroupWrite): void {
-  try {
-    writeCgroupFile(file, value);
-  } catch (error) {
-    if (ifMissing === "fail" || errnoOf(error) !== "ENOENT") throw error;
-  }
-}
-
-async function applyInBackground({ file, value, ifMissing }: CgroupWrite): Promise<void> {
-  try {
-    const handle = await open(file, constants.O_WRONLY);
-    try {
-      await handle.write(value);
-    } finally {
-      await handle.close();
-    }
-  } catch (error) {
-    if (ifMissing === "fail" || errnoOf(error) !== "ENOENT") throw writeError(file, value, error);
-  }
-}
-
-/** Lowering memory.max below what is used makes the kernel kill: reclaim first, and refuse what cannot fit. */
-async function reclaimBelow({ file, value }: CgroupWrite): Promise<void> {
-  if (value === "max") return;
-  const directory = file.slice(0, file.lastIndexOf("/"));
-  const excess = (): bigint => (readNumber(`${directory}/memory.current`) ?? 0n) - BigInt(value);
-  if (excess() <= 0n) return;
-  // Linux 5.19. EAGAIN: less could be reclaimed than was asked; the look after it decides.
-  const reclaim: CgroupWrite = {
-    file: `${directory}/memory.reclaim`,
-    value: String(excess()),
-    ifMissing: "skip",
-  };
-  await applyInBackground(reclaim).catch(() => {});
-  if (excess() > 0n)
-    throw failedPrecondition(
-      `write ${value} to ${file}: EBUSY (more than that is in use and cannot be reclaimed)`,
-    );
 }

@@ -1,27 +1,71 @@
 // The limits of a cgroup in the CRI's terms, and the conversions between those and the kernel's.
-import { invalidArgument } from "../../base/errors.ts";
-
 /**
- * What to set. 0, "" and an absent member all mean "leave it"; -1 means "no limit" where there can be one. The
- * CRI's LinuxContainerResources fits as it is.
+ * What to set. 0, "" and an absent member all mean "leave it", unless said otherwise; -1 means "no limit" where there
+ * can be one. The CRI's LinuxContainerResources fits as it is; the rest is what the OCI spec has beyond it.
  */
 export interface CgroupResources {
   /** Microseconds. */
   cpuPeriod?: bigint;
   /** Microseconds of CPU time per period. */
   cpuQuota?: bigint;
+  /** Microseconds by which quota saved up may be exceeded; 0 is set too. */
+  cpuBurst?: bigint;
   /** Relative weight as v1 has it, 1024 is one CPU's request. */
   cpuShares?: bigint;
+  /** 1: runs only when nothing else wants to (SCHED_IDLE), and has no weight; 0 ends that. */
+  cpuIdle?: bigint;
+  /** Microseconds; v1 alone. */
+  cpuRealtimePeriod?: bigint;
+  /** Microseconds of realtime scheduling per realtime period; v1 alone. */
+  cpuRealtimeRuntime?: bigint;
   memoryLimitBytes?: bigint;
   /** Memory and swap together. */
   memorySwapLimitBytes?: bigint;
+  /** What reclaim leaves alone for as long as it can. */
+  memoryReservationBytes?: bigint;
+  /** v1 alone, and there only on kernels that still have it. */
+  kernelMemoryBytes?: bigint;
+  /** v1 alone. */
+  kernelTcpMemoryBytes?: bigint;
+  /** 0 to 100; 0 is set too. v1 alone. */
+  memorySwappiness?: bigint;
+  /** v1 alone. */
+  disableOomKiller?: boolean;
+  useMemoryHierarchy?: boolean;
+  /** An update to less memory than is in use is refused at once, without an attempt at reclaim. */
+  checkMemoryBeforeUpdate?: boolean;
   cpusetCpus?: string;
   cpusetMems?: string;
   hugepageLimits?: readonly { pageSize: string; limitBytes: bigint }[];
   pidsLimit?: bigint;
+  blockIo?: BlockIoLimits;
+  /** net_cls.classid; v1 alone. */
+  networkClassId?: number;
+  /** By interface of the runtime's own network namespace; v1 alone. */
+  networkPriorities?: readonly { name: string; priority: number }[];
+  /** By device: mlx4_0. */
+  rdma?: Readonly<Record<string, { hcaHandles?: number; hcaObjects?: number }>>;
   /** cgroup v2 files and their values, "memory.high": "1048576". */
   unified?: Readonly<Record<string, string>>;
 }
+
+/** Weights are 10 to 1000, rates bytes or operations per second; a rate of 0 takes the limit away. */
+export interface BlockIoLimits {
+  weight?: number;
+  leafWeight?: number;
+  weightDevices?: readonly (DeviceNumber & { weight?: number; leafWeight?: number })[];
+  readBytesPerSecond?: readonly DeviceRate[];
+  writeBytesPerSecond?: readonly DeviceRate[];
+  readOperationsPerSecond?: readonly DeviceRate[];
+  writeOperationsPerSecond?: readonly DeviceRate[];
+}
+
+export interface DeviceNumber {
+  major: number;
+  minor: number;
+}
+
+export type DeviceRate = DeviceNumber & { rate: bigint };
 
 /** What is set: 0 and "" where there is no limit. */
 export interface CgroupLimits {
@@ -34,13 +78,6 @@ export interface CgroupLimits {
   cpusetMems: string;
   hugepageLimits: { pageSize: string; limitBytes: bigint }[];
   pidsLimit: bigint;
-}
-
-/** One write; "skip" where the file may be missing without the limit being lost. */
-export interface CgroupWrite {
-  file: string;
-  value: string;
-  ifMissing: "fail" | "skip";
 }
 
 const lowestShares = 2n;
@@ -70,34 +107,3 @@ export function weightToShares(weight: bigint): bigint {
 
 /** v1 shows "no limit" as the largest multiple of the page size in a long: anything near it is no limit. */
 export const unlimitedBytes = 1n << 62n;
-
-const cpuList = /^\d{1,6}(?:-\d{1,6})?(?:,\d{1,6}(?:-\d{1,6})?)*$/;
-const hugepageSize = /^\d{1,10}[KMG]B$/;
-
-/** Checks what needs no look at the machine. Throws invalid-argument naming the field. */
-export function checkResources(resources: CgroupResources): void {
-  const { memoryLimitBytes: memory = 0n, memorySwapLimitBytes: swap = 0n } = resources;
-  if (memory > 0n && swap > 0n && swap < memory)
-    throw invalidArgument(`memory_swap_limit_in_bytes ${swap} is less than memory_limit_in_bytes ${memory}`);
-  checkCpuList("cpuset_cpus", resources.cpusetCpus);
-  checkCpuList("cpuset_mems", resources.cpusetMems);
-  for (const { pageSize } of resources.hugepageLimits ?? [])
-    if (!hugepageSize.test(pageSize))
-      throw invalidArgument(
-        `hugepage_limits: page_size ${JSON.stringify(pageSize)} is not a size such as 2MB`,
-      );
-  for (const key of Object.keys(resources.unified ?? {})) checkUnifiedKey(key);
-}
-
-function checkCpuList(field: string, list = ""): void {
-  if (list !== "" && !cpuList.test(list))
-    throw invalidArgument(`${field} ${JSON.stringify(list)} is not a list such as 0-3,7`);
-}
-
-// cgroup.* is left out on purpose: cgroup.kill, cgroup.procs or cgroup.subtree_control are no limits.
-const unifiedKey = /^(?:cpu|cpuset|dmem|hugetlb|io|memory|misc|pids|rdma)\.[\w.]+$/;
-
-function checkUnifiedKey(key: string): void {
-  if (!unifiedKey.test(key) || key.includes(".."))
-    throw invalidArgument(`unified[${JSON.stringify(key)}] is not a file of a resource controller`);
-}

@@ -17,11 +17,11 @@ export function createCgroup(layout: CgroupLayout, path: string): void {
   if (unified === undefined) return;
   makeDirectory(unified, path);
   // On a hybrid machine the controllers' limits are in v1; what the unified hierarchy has is switched on when asked for.
-  if (layout.kind === "v2") enableControllers(unified, path, wantedControllers);
+  if (layout.kind === "v2") enableControllers(unified, path, usualControllers);
 }
 
-// What limits and statistics need. Others (misc, rdma) would only cost memory in every cgroup.
-const wantedControllers = ["cpu", "cpuset", "io", "memory", "pids", "hugetlb"];
+/** What limits and statistics need. Others (misc, rdma) would only cost memory in every cgroup. */
+export const usualControllers = ["cpu", "cpuset", "io", "memory", "pids", "hugetlb"];
 
 function makeDirectory(hierarchy: Hierarchy, path: string): void {
   const directory = hierarchy.root + path;

@@ -8,13 +8,15 @@ import {
   type CgroupResources,
 } from "./cgroup-resources.ts";
 import { hierarchyOf } from "./layout.ts";
-import type { PlanContext } from "./plan-writes.ts";
+import type { PlanContext } from "./cgroup-write.ts";
+
+type ReadContext = Omit<PlanContext, "names">;
 
 /**
  * Reads the limits back. `asked` is what was set last: v2 knows only the rounded weight of the shares, which are given
  * back as asked where that weight still is the one set; of the hugepage sizes those asked for are read.
  */
-export function readLimits(context: PlanContext, asked: CgroupResources = {}): CgroupLimits {
+export function readLimits(context: ReadContext, asked: CgroupResources = {}): CgroupLimits {
   return {
     ...readCpu(context, asked.cpuShares ?? 0n),
     ...readMemory(context),
@@ -28,7 +30,7 @@ export function readLimits(context: PlanContext, asked: CgroupResources = {}): C
   };
 }
 
-function readText({ layout, path, read }: PlanContext, controller: string, file: string): string {
+function readText({ layout, path, read }: ReadContext, controller: string, file: string): string {
   const hierarchy = hierarchyOf(layout, controller);
   return hierarchy === undefined ? "" : (read(`${hierarchy.root}${path}/${file}`) ?? "").trim();
 }
@@ -39,14 +41,14 @@ function limitOf(text: string): bigint {
   return value === undefined || value < 0n || value >= unlimitedBytes ? 0n : value;
 }
 
-function readHugepageLimit(context: PlanContext, pageSize: string): bigint {
+function readHugepageLimit(context: ReadContext, pageSize: string): bigint {
   const name = hierarchyOf(context.layout, "hugetlb")?.version === 1 ? "limit_in_bytes" : "max";
   return limitOf(readText(context, "hugetlb", `hugetlb.${pageSize}.${name}`));
 }
 
 type CpuLimits = Pick<CgroupLimits, "cpuPeriod" | "cpuQuota" | "cpuShares">;
 
-function readCpu(context: PlanContext, asked: bigint): CpuLimits {
+function readCpu(context: ReadContext, asked: bigint): CpuLimits {
   if (hierarchyOf(context.layout, "cpu")?.version === 1)
     return {
       cpuPeriod: limitOf(readText(context, "cpu", "cpu.cfs_period_us")),
@@ -65,7 +67,7 @@ function readCpu(context: PlanContext, asked: bigint): CpuLimits {
 
 type MemoryLimits = Pick<CgroupLimits, "memoryLimitBytes" | "memorySwapLimitBytes">;
 
-function readMemory(context: PlanContext): MemoryLimits {
+function readMemory(context: ReadContext): MemoryLimits {
   if (hierarchyOf(context.layout, "memory")?.version === 1)
     return {
       memoryLimitBytes: limitOf(readText(context, "memory", "memory.limit_in_bytes")),

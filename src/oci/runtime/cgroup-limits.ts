@@ -1,7 +1,14 @@
 // linux.resources and linux.cgroupsPath in the terms of CgroupManager.
 import { CricketError, invalidArgument } from "../../base/errors.ts";
-import type { CgroupResources } from "../../linux/cgroup/cgroup-resources.ts";
-import type { DeviceRule, Linux, MemoryResources, Resources } from "../linux-spec.ts";
+import type { BlockIoLimits, CgroupResources } from "../../linux/cgroup/cgroup-resources.ts";
+import type {
+  BlockIoResources,
+  CpuResources,
+  DeviceRule,
+  Linux,
+  MemoryResources,
+  Resources,
+} from "../linux-spec.ts";
 
 /** Where containers go whose spec does not say. */
 export const ownCgroupParent = "/cricket-oci";
@@ -14,47 +21,68 @@ export function cgroupPathOf(id: string, path: string | undefined): string {
   return path.startsWith("/") ? path : `${ownCgroupParent}/${path}`;
 }
 
-/** @throws CricketError unimplemented naming a property that cannot be set yet */
 export function cgroupResourcesOf(resources: Resources): CgroupResources {
-  refuseOthers(resources);
-  const { memory = {}, cpu = {}, pids, hugepageLimits, unified } = resources;
+  const { pids, hugepageLimits, network = {}, rdma, unified } = resources;
+  return given<CgroupResources>({
+    ...memoryOf(resources.memory ?? {}),
+    ...cpuOf(resources.cpu ?? {}),
+    pidsLimit: pids?.limit,
+    hugepageLimits: hugepageLimits?.map(({ pageSize, limit }) => ({ pageSize, limitBytes: limit })),
+    ...(resources.blockIO === undefined ? {} : blockIoOf(resources.blockIO)),
+    networkClassId: network.classID,
+    networkPriorities: network.priorities,
+    rdma,
+    unified,
+  });
+}
+
+type Optional<T> = { [K in keyof T]?: T[K] | undefined };
+
+/** Without the properties that are undefined. */
+function given<T extends object>(value: Optional<T>): T {
+  return Object.fromEntries(Object.entries(value).filter(([, entry]) => entry !== undefined)) as T;
+}
+
+function memoryOf(memory: MemoryResources): Optional<CgroupResources> {
   return {
-    ...pick("memoryLimitBytes", memory.limit),
-    ...pick("memorySwapLimitBytes", memory.swap),
-    ...pick("cpuShares", cpu.shares),
-    ...pick("cpuQuota", cpu.quota),
-    ...pick("cpuPeriod", cpu.period),
-    ...(cpu.cpus === undefined ? {} : { cpusetCpus: cpu.cpus }),
-    ...(cpu.mems === undefined ? {} : { cpusetMems: cpu.mems }),
-    ...pick("pidsLimit", pids?.limit),
-    ...(hugepageLimits === undefined
-      ? {}
-      : { hugepageLimits: hugepageLimits.map(({ pageSize, limit }) => ({ pageSize, limitBytes: limit })) }),
-    ...(unified === undefined ? {} : { unified }),
+    memoryLimitBytes: memory.limit,
+    memorySwapLimitBytes: memory.swap,
+    memoryReservationBytes: memory.reservation,
+    kernelMemoryBytes: memory.kernel,
+    kernelTcpMemoryBytes: memory.kernelTCP,
+    memorySwappiness: memory.swappiness,
+    disableOomKiller: memory.disableOOMKiller,
+    useMemoryHierarchy: memory.useHierarchy,
+    checkMemoryBeforeUpdate: memory.checkBeforeUpdate,
   };
 }
 
-function pick(name: keyof CgroupResources, value: bigint | undefined): Partial<CgroupResources> {
-  return value === undefined ? {} : { [name]: value };
+function cpuOf(cpu: CpuResources): Optional<CgroupResources> {
+  return {
+    cpuShares: cpu.shares,
+    cpuQuota: cpu.quota,
+    cpuBurst: cpu.burst,
+    cpuPeriod: cpu.period,
+    cpuRealtimeRuntime: cpu.realtimeRuntime,
+    cpuRealtimePeriod: cpu.realtimePeriod,
+    cpusetCpus: cpu.cpus,
+    cpusetMems: cpu.mems,
+    cpuIdle: cpu.idle,
+  };
 }
 
-// Zero, false and empty ask for nothing: engines write them for what they leave alone.
-function refuseOthers({ memory = {}, cpu = {}, blockIO, network, rdma }: Resources): void {
-  const left: (keyof MemoryResources)[] = ["reservation", "kernelTCP", "swappiness", "disableOOMKiller"];
-  for (const name of left) if (asks(memory[name])) refuse(`memory.${name}`);
-  for (const name of ["burst", "realtimeRuntime", "realtimePeriod", "idle"] as const)
-    if (asks(cpu[name])) refuse(`cpu.${name}`);
-  for (const [name, value] of Object.entries({ blockIO, network, rdma }))
-    for (const [key, entry] of Object.entries(value ?? {})) if (asks(entry)) refuse(`${name}.${key}`);
-}
-
-function asks(value: unknown): boolean {
-  if (Array.isArray(value)) return value.length > 0;
-  return value !== undefined && value !== false && value !== 0 && value !== 0n;
-}
-
-function refuse(name: string): never {
-  throw new CricketError("unimplemented", `linux.resources.${name} is not implemented yet`);
+function blockIoOf(blockIO: BlockIoResources): Pick<CgroupResources, "blockIo"> {
+  return {
+    blockIo: given<BlockIoLimits>({
+      weight: blockIO.weight,
+      leafWeight: blockIO.leafWeight,
+      weightDevices: blockIO.weightDevice,
+      readBytesPerSecond: blockIO.throttleReadBpsDevice,
+      writeBytesPerSecond: blockIO.throttleWriteBpsDevice,
+      readOperationsPerSecond: blockIO.throttleReadIOPSDevice,
+      writeOperationsPerSecond: blockIO.throttleWriteIOPSDevice,
+    }),
+  };
 }
 
 const character = (major: number, minor?: number): DeviceRule => ({

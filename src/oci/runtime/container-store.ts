@@ -6,6 +6,7 @@ import { writeFileAtomic } from "../../base/atomic-file.ts";
 import { CricketError, errnoOf, invalidArgument, wrapError } from "../../base/errors.ts";
 import { parseExact, stringifyExact } from "../../base/json.ts";
 import { CgroupManager } from "../../linux/cgroup/cgroup-manager.ts";
+import { ociFieldNames } from "../../linux/cgroup/field-names.ts";
 import { gateName } from "../../linux/gate.ts";
 import { openSameProcess } from "../../linux/pidfd.ts";
 import { isAlive } from "../../linux/proc.ts";
@@ -55,7 +56,7 @@ export class RuntimeStore {
 
   /** Looked at when it is needed first: `list` and `state` of stopped containers go without. */
   get cgroups(): CgroupManager {
-    return (this.#cgroups ??= new CgroupManager());
+    return (this.#cgroups ??= new CgroupManager(undefined, ociFieldNames));
   }
 
   directory(id: string): string {

@@ -16,6 +16,8 @@ export async function updateContainer({ store }: Runtime, id: string, resources:
     ...resources,
     memory: { ...before.memory, ...resources.memory },
     cpu: { ...before.cpu, ...resources.cpu },
+    blockIO: { ...before.blockIO, ...resources.blockIO },
+    unified: { ...before.unified, ...resources.unified },
   };
   store.saveSpec(id, { ...spec, linux: { ...spec.linux, resources: after } });
 }

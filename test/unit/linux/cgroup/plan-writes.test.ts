@@ -7,6 +7,7 @@ import {
   type CgroupResources,
 } from "../../../../src/linux/cgroup/cgroup-resources.ts";
 import type { CgroupLayout } from "../../../../src/linux/cgroup/layout.ts";
+import { criFieldNames, ociFieldNames } from "../../../../src/linux/cgroup/field-names.ts";
 import { planWrites } from "../../../../src/linux/cgroup/plan-writes.ts";
 import { readLimits } from "../../../../src/linux/cgroup/read-limits.ts";
 
@@ -30,7 +31,7 @@ function plan(
   files: Record<string, string> = {},
 ): string[] {
   const read = (file: string): string | undefined => files[file.slice(file.lastIndexOf("/") + 1)];
-  return planWrites(resources, { layout, path: "/c", read }).map(
+  return planWrites(resources, { layout, path: "/c", read, names: criFieldNames }).map(
     ({ file, value, ifMissing }) =>
       `${file.slice(file.lastIndexOf("/") + 1)}=${value}${ifMissing === "skip" ? "?" : ""}`,
   );
@@ -45,8 +46,8 @@ test("`planWrites()` of nothing writes nothing", () => {
 
 test("`planWrites()` addresses the cgroup in the controller's own hierarchy", () => {
   const read = (): undefined => undefined;
-  assert.deepEqual(planWrites({ pidsLimit: 5n }, { layout: v1, path: "/a/b", read }), [
-    { file: "/v1/pids/a/b/pids.max", value: "5", ifMissing: "fail" },
+  assert.deepEqual(planWrites({ pidsLimit: 5n }, { layout: v1, path: "/a/b", read, names: ociFieldNames }), [
+    { file: "/v1/pids/a/b/pids.max", value: "5", field: "linux.resources.pids.limit", ifMissing: "fail" },
   ]);
 });
 
@@ -208,7 +209,7 @@ test("hugepage limits are also reservation limits; zero is tolerated without the
   for (const pageSize of ["2", "../2MB", "2mb", "2MB.max", ""])
     assert.throws(() => plan(v2, { hugepageLimits: [{ pageSize, limitBytes: 1n }] }), {
       code: "invalid-argument",
-      message: /page_size/,
+      message: /hugepage_limits: page size/,
     });
 });
 

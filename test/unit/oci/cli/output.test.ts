@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { durationMs, formatList, linesOf } from "../../../../src/cli/oci/inspect.ts";
-import { cgroupPathOf, cgroupResourcesOf, parseBytes } from "../../../../src/oci/runtime/cgroup-limits.ts";
+import { parseBytes } from "../../../../src/oci/runtime/cgroup-limits.ts";
 import { defaultSpec } from "../../../../src/oci/runtime/default-spec.ts";
 import { parseSpec, stringifySpec } from "../../../../src/oci/parse-spec.ts";
 import { explainSpec } from "../../../../src/oci/explain.ts";
@@ -43,28 +43,6 @@ test("`parseBytes()` takes sizes with a unit", () => {
   );
   for (const text of ["", "x", "-2", "1.5g", "1p"])
     assert.throws(() => parseBytes(text, "--memory"), /--memory/);
-});
-
-test("`cgroupPathOf()` takes absolute paths, puts others below its own parent, and refuses systemd's form", () => {
-  assert.equal(cgroupPathOf("id", undefined), "/cricket-oci/id");
-  assert.equal(cgroupPathOf("id", "/a/b"), "/a/b");
-  assert.equal(cgroupPathOf("id", "a"), "/cricket-oci/a");
-  assert.throws(() => cgroupPathOf("id", "system.slice:libpod:x"), /systemd/);
-});
-
-test("`cgroupResourcesOf()` names what it cannot set, and leaves alone what asks for nothing", () => {
-  assert.deepEqual(
-    cgroupResourcesOf({ memory: { limit: 5n, disableOOMKiller: false }, blockIO: { weight: 0 } }),
-    {
-      memoryLimitBytes: 5n,
-    },
-  );
-  assert.throws(
-    () => cgroupResourcesOf({ memory: { swappiness: 5n } }),
-    /linux\.resources\.memory\.swappiness/,
-  );
-  assert.throws(() => cgroupResourcesOf({ cpu: { idle: 1n } }), /linux\.resources\.cpu\.idle/);
-  assert.throws(() => cgroupResourcesOf({ network: { classID: 1 } }), /linux\.resources\.network\.classID/);
 });
 
 test("`defaultSpec()` is a spec that can be read again", () => {
