@@ -15,6 +15,9 @@ export interface Peer extends Target {
   close(): Promise<void>;
 }
 
+/** Where its images come from, in plain http, and which of them is its sandbox image. */
+export type PeerImages = Pick<BenchImages, "address" | "pause">;
+
 const programs = ["/usr/bin/containerd", "/usr/sbin/runc", "/usr/lib/cni/bridge"];
 
 /** Why there is no peer to measure, or undefined. */
@@ -25,7 +28,7 @@ export function cannotRunContainerd(): string | undefined {
 }
 
 /** Starts containerd with runc, overlayfs and the CNI bridge plugin, as its documentation sets them up. */
-export async function startContainerd(images: BenchImages): Promise<Peer> {
+export async function startContainerd(images: PeerImages): Promise<Peer> {
   const token = randomBytes(4).toString("hex");
   const state = `/run/cricket-bench-${token}`;
   const root = `/var/lib/cricket-bench-${token}`;
@@ -58,7 +61,7 @@ export async function startContainerd(images: BenchImages): Promise<Peer> {
   return { label: "containerd", client, pid: containerd.pid ?? 0, close };
 }
 
-function configOf(places: { state: string; root: string }, images: BenchImages): string {
+function configOf(places: { state: string; root: string }, images: PeerImages): string {
   const cri = `plugins."io.containerd.grpc.v1.cri"`;
   return `version = 2
 root = "${places.root}"

@@ -48,12 +48,19 @@ export class TestNode {
   }
 }
 
+/** What a pod of a test is made on. */
+export interface PodHost {
+  readonly runtime: CriClient["runtime"];
+  /** A pulled busybox image. */
+  readonly image: string;
+}
+
 export class TestPod {
-  readonly node: TestNode;
+  readonly node: PodHost;
   readonly id: string;
   readonly config: v1.PodSandboxConfigSent;
 
-  constructor(node: TestNode, id: string, config: v1.PodSandboxConfigSent) {
+  constructor(node: PodHost, id: string, config: v1.PodSandboxConfigSent) {
     this.node = node;
     this.id = id;
     this.config = config;
@@ -102,7 +109,10 @@ export async function startNode(options: DaemonOptions = {}, config: RunConfig =
 }
 
 /** Asks until the container has exited. */
-export async function untilExited(node: TestNode, containerId: string): Promise<v1.ContainerStatus> {
+export async function untilExited(
+  node: Pick<PodHost, "runtime">,
+  containerId: string,
+): Promise<v1.ContainerStatus> {
   const deadline = Date.now() + 20_000;
   for (;;) {
     const { status } = await node.runtime.containerStatus({ containerId });
