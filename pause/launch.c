@@ -50,6 +50,7 @@ static step_function *const step_functions[OP_COUNT] = {
     [OP_EXEC_FD] = step_exec_fd,
     [OP_SYNC] = step_sync,
     [OP_RUN_HOOK] = step_run_hook,
+    [OP_CHANGE_ROOT] = step_change_root,
 };
 
 static bool take(struct cursor *c, void *to, size_t size) {
@@ -162,6 +163,12 @@ int load_program(struct launch *l) {
   l->options = (struct cursor){options, options + l->header.options_length, false};
   l->steps = (struct cursor){l->options.end, l->program + size, false};
   return check_steps(l);
+}
+
+uint16_t peek_step(const struct launch *l, struct cursor *payload) {
+  struct cursor steps = l->steps;
+  struct step_header step = {0};
+  return take_step(&steps, &step, payload) ? step.op : 0;
 }
 
 int failed(struct launch *l, const char *call, long error) {

@@ -4,6 +4,7 @@ import { mkdirSync } from "node:fs";
 import { failedPrecondition, invalidArgument } from "../base/errors.ts";
 import type { CgroupJoin } from "../linux/cgroup/cgroup-manager.ts";
 import { close } from "../linux/files.ts";
+import type { OnListener } from "../linux/give-listener.ts";
 import type { LaunchProgram } from "../linux/launch-program.ts";
 import { findMount, readMountinfo } from "../linux/mountinfo.ts";
 import { openSameProcess } from "../linux/pidfd.ts";
@@ -11,6 +12,7 @@ import type { ResolvedImage } from "../image/image-service.ts";
 import { compileContainer } from "../oci/compile-container.ts";
 import { compileSeccomp } from "../oci/compile-seccomp.ts";
 import { cgroupViewOf } from "../oci/cgroup-view.ts";
+import { sendListener } from "../oci/seccomp-listener.ts";
 import type { SeccompProfile } from "../oci/seccomp-profile.ts";
 import type { Spec } from "../oci/spec.ts";
 import { sandboxFiles, sandboxHostname } from "../sandbox/sandbox-files.ts";
@@ -43,6 +45,7 @@ export interface PreparedLaunch extends Disposable {
   rawEnv: Uint8Array[] | undefined;
   oomEvents: number | undefined;
   killCgroup: number | undefined;
+  onListener: OnListener;
 }
 
 /** SIGKILL: a container never runs on without the monitor that holds its output and exit status. */
@@ -86,6 +89,12 @@ function prepare(request: LaunchRequest, descriptors: DisposableDescriptors): Pr
   });
   return {
     program,
+    onListener(listener, pid) {
+      const { ociVersion, annotations = {} } = spec;
+      const bundle = parts.paths.containerDir(id);
+      const state = { ociVersion, id, status: "creating" as const, pid, bundle, annotations };
+      sendListener(spec.linux?.seccomp, state, listener, pid);
+    },
     user: { uid: user.uid, gid: user.gid, supplementalGroups: user.additionalGids },
     rawEnv: needsRawEnv(env) ? env : undefined,
     oomEvents: cgroup.oomEvents,

@@ -55,11 +55,14 @@ export const stepOp: Record<StepAction["op"], number> = {
   execFd: 41,
   sync: 42,
   runHook: 43,
+  changeRoot: 44,
 };
 
 const stepOptional = 1;
 const createTargets = { directory: 0, file: 1, auto: 2, never: 3 } as const;
 const mountSources = { fd: 0, hostPath: 1, rootPath: 2 } as const;
+const chdirCreate = 1;
+const chdirAttempts = { first: 2, second: 4 } as const;
 const fsOptions = { flag: 0, string: 1, fd: 2 } as const;
 const maxSteps = 4096;
 
@@ -186,6 +189,7 @@ const encoders: Encoders = {
     w.bool(step.bindConsole);
   },
   pivotRoot: nothing,
+  changeRoot: (w, step) => w.descriptor(step.root),
   umask: (w, step) => w.u32(step.mask),
   personality: (w, step) => w.u32(step.domain),
   scheduler(w, step) {
@@ -225,7 +229,8 @@ const encoders: Encoders = {
   },
   chdir(w, step) {
     w.text(step.path);
-    w.bool(step.create);
+    const attempt = step.attempt === undefined ? 0 : chdirAttempts[step.attempt];
+    w.u32((step.create ? chdirCreate : 0) | attempt);
   },
   waitGate: nothing,
   exec(w, step) {

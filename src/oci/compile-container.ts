@@ -19,6 +19,7 @@ import {
   compileHiddenPaths,
   compileWorkingDirectory,
 } from "./compile-rootfs.ts";
+import { compileNetDevices } from "./compile-net-devices.ts";
 import { compileSysctls } from "./compile-sysctls.ts";
 import type { ContainerLaunch } from "./container-launch.ts";
 import type { Process, Spec } from "./spec.ts";
@@ -33,12 +34,16 @@ export function compileContainer(launch: ContainerLaunch): LaunchProgram {
   assertSupported(launch);
   assertSeccompGiven(spec.linux, launch.seccomp);
   const mounts = compileMounts(launch);
+  const netDevices = compileNetDevices(launch);
+  const limits = compileLimits(process);
+  const isEarly = limitsComeFirst(launch);
   return {
     steps: [
       ...compileParentNamespaces(launch),
+      ...(isEarly ? limits : []),
       compileFork(launch),
       ...compileJoinCgroup(launch.cgroup),
-      ...compileLimits(process),
+      ...(isEarly ? [] : limits),
       ...compileChildNamespaces(launch),
       ...compileSession(launch.id),
       ...compileHostname(spec),
@@ -47,7 +52,8 @@ export function compileContainer(launch: ContainerLaunch): LaunchProgram {
       ...mounts.steps,
       ...compileDevices(launch),
       ...compileTerminal(launch),
-      ...compileCreateHooks(spec.hooks),
+      ...netDevices,
+      ...compileCreateHooks(spec.hooks, netDevices.length > 0),
       ...compileWorkingDirectory(launch),
       ...mounts.closing,
       ...compileHiddenPaths(launch),
@@ -66,6 +72,15 @@ export function compileContainer(launch: ContainerLaunch): LaunchProgram {
   };
 }
 
+// Root of a new user namespace may neither raise a limit nor open oom_score_adj. The child inherits them; but a monitor
+// would keep them, too.
+function limitsComeFirst({ spec, runsHooks = false }: ContainerLaunch): boolean {
+  return (
+    runsHooks &&
+    (spec.linux?.namespaces ?? []).some(({ type, path }) => type === "user" && path === undefined)
+  );
+}
+
 function processOf(spec: Spec): Process {
   if (spec.process === undefined) throw invalidArgument("process is missing: nothing to start");
   return spec.process;
@@ -77,7 +92,7 @@ function assertSupported({ spec, runsHooks = false }: ContainerLaunch): void {
     ? undefined
     : Object.entries(spec.hooks ?? {}).find(([, list]) => (list as unknown[]).length > 0);
   if (hooks !== undefined) throw unimplemented(`hooks.${hooks[0]}`);
-  if (spec.linux?.intelRdt !== undefined) throw unimplemented("linux.intelRdt");
+  if (spec.linux?.intelRdt !== undefined && !runsHooks) throw unimplemented("linux.intelRdt");
 }
 
 function unimplemented(property: string): CricketError {
@@ -88,7 +103,8 @@ function compileHostname({ hostname, domainname, linux }: Spec): Step[] {
   const isIsolated = isolatedTypes(linux).has("uts");
   const steps: Step[] = [];
   for (const [field, name] of Object.entries({ hostname, domainname })) {
-    if (name === undefined) continue;
+    // Go programs write "" for "not given".
+    if (name === undefined || name === "") continue;
     // The host's own name would change.
     if (!isIsolated)
       throw invalidArgument(`${field} is set, but the container has no uts namespace of its own`);

@@ -22,6 +22,8 @@ export interface ExecLaunch {
   boundingCapabilities?: bigint;
   /** The process outlives its helper: a detached exec. */
   detached?: boolean;
+  /** The root of the container's first process; for a container whose mount namespace has another one. */
+  root?: Descriptor;
   /** A terminal for the process, of this size. */
   terminal?: { rows: number; columns: number };
 }
@@ -45,6 +47,7 @@ export function compileExec(launch: ExecLaunch): LaunchProgram {
       },
       ...compileLimits(process),
       compileJoin(launch),
+      ...compileChangeRoot(launch.root),
       ...compileFinalAffinity(process),
       ...compileExecTerminal(launch),
       ...compileProcess({
@@ -92,6 +95,17 @@ function compileJoin({ spec, initPidfd }: ExecLaunch): Step {
     mask: namespaceMask(types),
     because: { why: `the container's ${types.join(", ")}`, source },
   };
+}
+
+function compileChangeRoot(root: Descriptor | undefined): Step[] {
+  if (root === undefined) return [];
+  return [
+    {
+      op: "changeRoot",
+      root,
+      because: { why: "joining a mount namespace ends in its root, which is not the container's", source },
+    },
+  ];
 }
 
 function compileInitialAffinity({ execCPUAffinity }: Process): Step[] {

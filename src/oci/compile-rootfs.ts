@@ -5,6 +5,7 @@ import { MOUNT_ATTR_RDONLY, MS_PRIVATE, MS_REC, MS_SLAVE } from "../linux/mount.
 import { wantsSharedMounts } from "./compile-mounts.ts";
 import type { ContainerLaunch } from "./container-launch.ts";
 import { propagationFlags } from "./mount-options.ts";
+import type { Spec } from "./spec.ts";
 
 /** Cuts the copy of the host's mounts off the host, and attaches the rootfs in it. */
 export function compileAttachRootfs({ spec, rootfs }: ContainerLaunch): Step[] {
@@ -89,6 +90,23 @@ export function compileWorkingDirectory({ spec }: ContainerLaunch): Step[] {
   ];
 }
 
+function changeRoot({ linux }: Spec): Step {
+  const isJoined = linux?.namespaces?.some(({ type, path }) => type === "mount" && path !== undefined);
+  // A pivot would take the root away from everybody else in the namespace.
+  if (isJoined === true)
+    return {
+      op: "changeRoot",
+      because: { why: "the mount namespace is shared: its root stays as it is", source: "man 2 chroot" },
+    };
+  return {
+    op: "pivotRoot",
+    because: {
+      why: "the host's tree is gone for good, other than with chroot",
+      source: "man 2 pivot_root",
+    },
+  };
+}
+
 /** The last steps before the container's processes see nothing else. */
 export function compileEnterRootfs({ spec }: ContainerLaunch): Step[] {
   const steps: Step[] = [];
@@ -105,13 +123,7 @@ export function compileEnterRootfs({ spec }: ContainerLaunch): Step[] {
         source: "OCI runtime-spec config.md#root",
       },
     });
-  steps.push({
-    op: "pivotRoot",
-    because: {
-      why: "the host's tree is gone for good, other than with chroot",
-      source: "man 2 pivot_root",
-    },
-  });
+  steps.push(changeRoot(spec));
   const { rootfsPropagation } = spec.linux ?? {};
   if (rootfsPropagation !== undefined) {
     const propagation = propagationFlags(rootfsPropagation);
