@@ -34,6 +34,9 @@ void release_child_ends(struct launch *l) {
   uint32_t first = l->header.table_base + l->header.host_descriptors;
   uint32_t end = l->header.table_base + l->header.table_count;
   if (first < end) SYS(close_range, first, end - 1, 0);
+  // A mount that stayed open here would keep a volume busy for as long as the container lives.
+  for (uint32_t i = 0; i < l->made_count; i++) close_fd(l->made[i]);
+  l->made_count = 0;
 }
 
 int read_child_message(int status_fd, struct child_message *message) {

@@ -50,7 +50,10 @@ static step_function *const step_functions[OP_COUNT] = {
     [OP_EXEC_FD] = step_exec_fd,
     [OP_SYNC] = step_sync,
     [OP_RUN_HOOK] = step_run_hook,
-    [OP_CHANGE_ROOT] = step_change_root,
+    [OP_OPEN_MOUNT] = step_open_mount,
+    [OP_MAKE_USER_NAMESPACE] = step_make_user_namespace,
+    [OP_HOST_DIRECTORY] = step_host_directory,
+    [OP_OWN_STDIO] = step_own_stdio,
 };
 
 static bool take(struct cursor *c, void *to, size_t size) {
@@ -104,11 +107,22 @@ const char *take_text(struct cursor *c) {
 int take_fd(const struct launch *l, struct cursor *c) {
   uint32_t index = take_u32(c);
   if (index == NO_DESCRIPTOR) return -1;
+  if (index >= MADE_FIRST && index - MADE_FIRST < l->made_count) return l->made[index - MADE_FIRST];
   if (index >= l->header.table_count) {
     c->bad = true;
     return -1;
   }
   return (int)(l->header.table_base + index);
+}
+
+int keep_made(struct launch *l, int fd) {
+  if (fd < 0) return fd;
+  if (l->made_count == PROGRAM_MAX_MADE) {
+    close_fd(fd);
+    return failed(l, "too many descriptors", -EMFILE);
+  }
+  l->made[l->made_count++] = fd;
+  return 0;
 }
 
 int take_end(struct cursor *c) { return c->bad || c->at != c->end ? -EBADMSG : 0; }
@@ -132,7 +146,7 @@ static int check_steps(struct launch *l) {
     if (step.op == OP_FORK) l->fork_count++;
     if (step.op == OP_OPEN_PTY) l->has_pty = true;
     if (step.op == OP_FORK || step.op == OP_WRITE_PROC || step.op == OP_OPEN_PTY || step.op == OP_APPARMOR_EXEC ||
-        step.op == OP_SELINUX_EXEC) {
+        step.op == OP_SELINUX_EXEC || step.op == OP_MAKE_USER_NAMESPACE) {
       l->needs_proc = true;
     }
   }
@@ -163,12 +177,6 @@ int load_program(struct launch *l) {
   l->options = (struct cursor){options, options + l->header.options_length, false};
   l->steps = (struct cursor){l->options.end, l->program + size, false};
   return check_steps(l);
-}
-
-uint16_t peek_step(const struct launch *l, struct cursor *payload) {
-  struct cursor steps = l->steps;
-  struct step_header step = {0};
-  return take_step(&steps, &step, payload) ? step.op : 0;
 }
 
 int failed(struct launch *l, const char *call, long error) {

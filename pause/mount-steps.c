@@ -124,6 +124,7 @@ int step_mount_fs(struct launch *l, struct cursor *c) {
   uint32_t attributes = take_u32(c);
   const char *target = take_text(c);
   uint32_t create = take_u32(c);
+  uint32_t copy = take_u32(c);
   if (c->bad) return -EBADMSG;
   long fs = SYS(fsopen, type, FSOPEN_CLOEXEC);
   if (fs < 0) return failed(l, "fsopen", fs);
@@ -135,7 +136,10 @@ int step_mount_fs(struct launch *l, struct cursor *c) {
   }
   close_fd((int)fs);
   if (result < 0) return result;
-  result = attach(l, (int)mount, target, create, text_equal(type, "proc") || text_equal(type, "sysfs"));
+  if (copy != 0) result = copy_up(l, (int)mount, target, copy);
+  if (result == 0) {
+    result = attach(l, (int)mount, target, create, text_equal(type, "proc") || text_equal(type, "sysfs"));
+  }
   close_fd((int)mount);
   return result;
 }
@@ -155,6 +159,9 @@ static int take_source(struct launch *l, struct cursor *c, bool recursive) {
   if (kind == SOURCE_FD) {
     int fd = take_fd(l, c);
     if (fd < 0) return -EBADMSG;
+    if ((uint32_t)fd < l->header.table_base || (uint32_t)fd >= l->header.table_base + l->header.table_count) {
+      return (int)SYS(fcntl, fd, F_DUPFD_CLOEXEC, 0);
+    }
     return mark_moved(l, fd) ? clone_tree(fd, "", recursive) : (int)SYS(fcntl, fd, F_DUPFD_CLOEXEC, 0);
   }
   const char *path = take_text(c);
@@ -167,41 +174,90 @@ static int take_source(struct launch *l, struct cursor *c, bool recursive) {
   return mount;
 }
 
-static int set_tree_attributes(int mount, struct mount_attr attributes, bool recursive, uint32_t propagation) {
-  bool same = ((propagation & MS_REC) != 0) == recursive;
-  if (same) attributes.propagation = propagation & ~(uint32_t)MS_REC;
-  int result = set_attributes(mount, &attributes, recursive);
-  if (result < 0 || same) return result;
-  struct mount_attr only = {.propagation = propagation & ~(uint32_t)MS_REC};
-  return set_attributes(mount, &only, !recursive);
+// A detached mount and what it is to become.
+struct tree {
+  int mount;
+  struct mount_attr attributes;
+  bool recursive;  // the attributes are those of all mounts in it
+  uint32_t propagation;
+  int idmap;
+  bool recursive_idmap;
+};
+
+static void take_tree(struct launch *l, struct cursor *c, struct tree *tree) {
+  bool recursive = take_u32(c) != 0;
+  *tree = (struct tree){.mount = take_source(l, c, recursive)};
+  tree->attributes.attr_set = take_u32(c);
+  tree->attributes.attr_clr = take_u32(c);
+  tree->recursive = take_u32(c) != 0;
+  tree->propagation = take_u32(c);
+  tree->idmap = take_fd(l, c);
+  tree->recursive_idmap = take_u32(c) != 0;
+}
+
+static int set_idmap(struct launch *l, const struct tree *tree) {
+  struct mount_attr mapped = {.attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (__u64)tree->idmap};
+  int result = set_attributes(tree->mount, &mapped, tree->recursive_idmap);
+  if (result == -EINVAL) return failed(l, "mount_setattr: a filesystem in it cannot be idmapped", result);
+  return result < 0 ? failed(l, "mount_setattr MOUNT_ATTR_IDMAP", result) : 0;
+}
+
+static int set_tree(struct launch *l, const struct tree *tree) {
+  struct mount_attr attributes = tree->attributes;
+  bool same = ((tree->propagation & MS_REC) != 0) == tree->recursive;
+  uint32_t propagation = tree->propagation & ~(uint32_t)MS_REC;
+  if (same) attributes.propagation = propagation;
+  int result = tree->idmap < 0 ? 0 : set_idmap(l, tree);
+  if (result < 0) return result;
+  result = set_attributes(tree->mount, &attributes, tree->recursive);
+  if (result == 0 && !same) {
+    struct mount_attr only = {.propagation = propagation};
+    result = set_attributes(tree->mount, &only, !tree->recursive);
+  }
+  return result < 0 ? failed(l, "mount_setattr", result) : 0;
 }
 
 int step_mount_tree(struct launch *l, struct cursor *c) {
-  bool recursive = take_u32(c) != 0;
-  int mount = take_source(l, c, recursive);
-  struct mount_attr attributes = {0};
-  attributes.attr_set = take_u32(c);
-  attributes.attr_clr = take_u32(c);
-  bool recursive_attributes = take_u32(c) != 0;
-  uint32_t propagation = take_u32(c);
-  int idmap = take_fd(l, c);
+  struct tree tree;
+  take_tree(l, c, &tree);
   const char *target = take_text(c);
   uint32_t create = take_u32(c);
+  uint32_t copy = take_u32(c);
   if (take_end(c) < 0) return -EBADMSG;
-  if (mount < 0) return failed(l, "open_tree", mount);
-  if (idmap >= 0) {
-    attributes.attr_set |= MOUNT_ATTR_IDMAP;
-    attributes.userns_fd = (__u64)idmap;
+  if (tree.mount < 0) return failed(l, "open_tree", tree.mount);
+  int result = copy == 0 ? 0 : copy_up(l, tree.mount, target, copy);
+  // Afterwards: what is to be read-only has to be filled first.
+  if (result == 0) result = set_tree(l, &tree);
+  if (result == 0) {
+    bool to_proc = text_equal(target, "/proc") && is_filesystem(tree.mount, PROC_SUPER_MAGIC);
+    result = attach(l, tree.mount, target, create, to_proc);
   }
-  int result = set_tree_attributes(mount, attributes, recursive_attributes, propagation);
-  if (result < 0) {
-    failed(l, "mount_setattr", result);
-  } else {
-    bool to_proc = text_equal(target, "/proc") && is_filesystem(mount, PROC_SUPER_MAGIC);
-    result = attach(l, mount, target, create, to_proc);
-  }
-  close_fd(mount);
+  close_fd(tree.mount);
   return result;
+}
+
+// The first half of a bind mount, for a process that is about to enter a user namespace: there it could neither pass
+// the directories above the source, nor map ids, nor take a directory without the mounts below it.
+int step_open_mount(struct launch *l, struct cursor *c) {
+  struct tree tree;
+  take_tree(l, c, &tree);
+  if (take_end(c) < 0) {
+    close_fd(tree.mount);
+    return -EBADMSG;
+  }
+  if (tree.mount < 0) return failed(l, "open_tree", tree.mount);
+  int result = set_tree(l, &tree);
+  if (result == 0) return keep_made(l, tree.mount);
+  close_fd(tree.mount);
+  return result;
+}
+
+// A working directory moves along into a new mount namespace, also one whose owner could not walk there.
+int step_host_directory(struct launch *l, struct cursor *c) {
+  const char *path = take_text(c);
+  if (take_end(c) < 0) return -EBADMSG;
+  long result = SYS(chdir, path);
+  return result < 0 ? failed(l, "chdir", result) : 0;
 }
 
 int step_set_mount_attributes(struct launch *l, struct cursor *c) {
@@ -231,7 +287,11 @@ int step_attach_rootfs(struct launch *l, struct cursor *c) {
   int mount = take_fd(l, c);
   const char *target = take_text(c);
   if (take_end(c) < 0) return -EBADMSG;
-  long result = SYS(move_mount, mount, "", AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH);
+  // As an empty path the working directory is not searched: a user namespace's root may not do that in a directory that
+  // is the host's alone.
+  bool here = text_equal(target, ".");
+  uint32_t flags = MOVE_MOUNT_F_EMPTY_PATH | (here ? MOVE_MOUNT_T_EMPTY_PATH : 0);
+  long result = SYS(move_mount, mount, "", AT_FDCWD, here ? "" : target, flags);
   if (result < 0) return failed(l, "move_mount", result);
   l->root_fd = mount;
   return 0;
@@ -253,17 +313,4 @@ int step_pivot_root(struct launch *l, struct cursor *c) {
   if (result == 0) result = SYS(chdir, "/");
   close_fd((int)old);
   return result < 0 ? failed(l, "umount2", result) : 0;
-}
-
-int step_change_root(struct launch *l, struct cursor *c) {
-  int fd = take_fd(l, c);
-  if (take_end(c) < 0) return -EBADMSG;
-  if (fd >= 0) l->root_fd = fd;
-  if (l->root_fd < 0) return failed(l, "no rootfs", -EINVAL);
-  long result = SYS(fchdir, l->root_fd);
-  if (result == 0) result = SYS(chroot, ".");
-  if (result < 0) return failed(l, "chroot", result);
-  // Paths in root are looked up from the new root from here on, as after a pivot.
-  result = SYS(chdir, "/");
-  return result < 0 ? failed(l, "chdir", result) : 0;
 }

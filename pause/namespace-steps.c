@@ -34,7 +34,7 @@ static void join_path(char *to, size_t size, uint64_t pid, const char *name) {
   text_copy(to + at, size - at, name);
 }
 
-static int write_id_maps(struct launch *l, int pid, const char *uid_map, const char *gid_map) {
+int write_id_maps(struct launch *l, int pid, const char *uid_map, const char *gid_map) {
   char path[64];
   join_path(path, sizeof path, (uint64_t)pid, "/gid_map");
   int result = write_proc(l, path, gid_map);
@@ -138,6 +138,36 @@ int step_fork(struct launch *l, struct cursor *c) {
     }
   }
   return leave_to_parent(l, (int)pid, pidfd);
+}
+
+// A user namespace that only says how ids are mapped: nobody is ever in it but a child that waits for its end. It comes
+// before everything else of a program, while pids are still those of the host's /proc.
+int step_make_user_namespace(struct launch *l, struct cursor *c) {
+  const char *uid_map = take_text(c);
+  const char *gid_map = take_text(c);
+  if (take_end(c) < 0) return -EBADMSG;
+  int gate[2];
+  long result = SYS(pipe2, gate, O_CLOEXEC);
+  if (result < 0) return failed(l, "pipe2", result);
+  struct clone_args args = {.flags = CLONE_NEWUSER};
+  long pid = SYS(clone3, &args, sizeof args);
+  if (pid == 0) {
+    char mark;
+    close_fd(gate[1]);
+    read_fd(gate[0], &mark, 1);
+    exit_process(0);
+  }
+  result = pid < 0 ? failed(l, "clone3", pid) : write_id_maps(l, (int)pid, uid_map, gid_map);
+  if (result == 0) {
+    char path[64];
+    join_path(path, sizeof path, (uint64_t)pid, "/ns/user");
+    result = SYS(openat, l->proc_fd, path, O_RDONLY | O_CLOEXEC, 0);
+    if (result < 0) failed(l, "open the user namespace", result);
+  }
+  close_fd(gate[0]);
+  close_fd(gate[1]);
+  if (pid > 0) SYS(wait4, pid, 0, __WALL, 0);
+  return keep_made(l, (int)result);
 }
 
 int step_join_namespaces(struct launch *l, struct cursor *c) {

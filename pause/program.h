@@ -11,8 +11,10 @@
 #define PROGRAM_MAX_LENGTH (8U << 20)
 #define PROGRAM_MAX_STEPS 4096U
 #define PROGRAM_MAX_DESCRIPTORS 256U
+#define PROGRAM_MAX_MADE 256U
 #define NO_DESCRIPTOR 0xffffffffU
 #define NO_STEP 0xffffffffU
+#define MADE_FIRST 0x10000U
 
 // Where the daemon puts things; the descriptor table begins at header.table_base.
 #define CONTROL_FD 3
@@ -35,7 +37,8 @@ struct program_header {
 };
 
 // Each step: this record, then `length` bytes. In them a string is its length (u32), its bytes and a NUL; a blob is
-// its length and its bytes; a descriptor is an index into the table.
+// its length and its bytes; a descriptor is an index into the table, or MADE_FIRST and the number, from 0, of an
+// OP_OPEN_MOUNT or OP_MAKE_USER_NAMESPACE before it, which makes one.
 struct step_header {
   uint16_t op;
   uint16_t flags;
@@ -88,17 +91,16 @@ enum step_op {
   OP_EXEC_FD = 41,
   OP_SYNC = 42,
   OP_RUN_HOOK = 43,
-  OP_CHANGE_ROOT = 44,
-  OP_COUNT = 45,
+  OP_OPEN_MOUNT = 44,
+  OP_MAKE_USER_NAMESPACE = 45,
+  OP_HOST_DIRECTORY = 46,
+  OP_OWN_STDIO = 47,
+  OP_COUNT = 48,
 };
-
-// What a chdir step does beside changing the directory.
-#define CHDIR_CREATE 1U
-#define CHDIR_DEFER 2U  // a refusal is left to the next chdir step
-#define CHDIR_RETRY 4U  // nothing, if the one before succeeded
 
 enum create_target { CREATE_DIRECTORY = 0, CREATE_FILE = 1, CREATE_AUTO = 2, CREATE_NEVER = 3 };
 enum mount_source { SOURCE_FD = 0, SOURCE_HOST_PATH = 1, SOURCE_ROOT_PATH = 2 };
+enum copy_up { COPY_UP_CONTENT = 1, COPY_UP_MODE = 2, COPY_UP_OWNER = 4 };
 enum fs_option { FS_OPTION_FLAG = 0, FS_OPTION_STRING = 1, FS_OPTION_FD = 2 };
 
 // monitor options: containerDir, oomEvents, killCgroup (descriptors), flags, maxLogLineBytes, attachStallMs, logPath.
@@ -136,7 +138,6 @@ enum frame_type {
   FRAME_RESIZED = 11,   // errno (u32)
   FRAME_ATTACHED = 12,  // errno (u32)
   FRAME_SYNC = 13,      // detached: waits for the container's state, a length (u32) and its bytes, without a header
-  FRAME_LISTENER = 14,  // nothing, or pid (u32) from a host: a notify descriptor is in the descriptor channel
   // between the child and its host, over a socketpair of their own
   FRAME_REFORKED = 16,  // pid (u32), pidfd as SCM_RIGHTS
   FRAME_PTY = 17,       // the master as SCM_RIGHTS

@@ -32,7 +32,6 @@ const descriptions: Descriptions = {
   readonlyPath: (step) => `make ${step.path} read-only`,
   openPty: () => "open a terminal",
   pivotRoot: () => "change the root",
-  changeRoot: () => "change the root",
   scheduler: () => "set the scheduler",
   ioPriority: () => "set the I/O priority",
   cpuAffinity: () => "set the CPU affinity",
@@ -47,6 +46,10 @@ const descriptions: Descriptions = {
   chdir: (step) => `change directory to ${step.path}`,
   sync: () => "wait for the runtime's hooks",
   runHook: (step) => `run hook ${step.path}`,
+  openMount: (step) => `open ${describeSource(step.source)} to mount it`,
+  makeUserNamespace: () => "make a user namespace for mounts",
+  hostDirectory: (step) => `change directory to ${step.path} of the host`,
+  ownStdio: (step) => `give stdio to user ${step.uid} of the host`,
   waitGate: () => "wait for start",
   exec: (step) => `exec ${step.argv[0] ?? ""}`,
   execFd: (step) => `exec ${step.argv[0] ?? ""}`,
@@ -54,6 +57,7 @@ const descriptions: Descriptions = {
 
 function describeSource(source: MountSource): string {
   if ("hostPath" in source) return source.hostPath;
+  if ("made" in source) return "what was opened";
   return "rootPath" in source ? `${source.rootPath} of the rootfs` : `fd ${source.fd}`;
 }
 

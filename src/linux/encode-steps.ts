@@ -2,8 +2,11 @@
 import type {
   FsOptionValue,
   LaunchProgram,
+  CopyUp,
+  Descriptor,
+  Made,
   MountSource,
-  MountTree,
+  Tree,
   Step,
   StepAction,
 } from "./launch-program.ts";
@@ -55,14 +58,16 @@ export const stepOp: Record<StepAction["op"], number> = {
   execFd: 41,
   sync: 42,
   runHook: 43,
-  changeRoot: 44,
+  openMount: 44,
+  makeUserNamespace: 45,
+  hostDirectory: 46,
+  ownStdio: 47,
 };
 
 const stepOptional = 1;
 const createTargets = { directory: 0, file: 1, auto: 2, never: 3 } as const;
 const mountSources = { fd: 0, hostPath: 1, rootPath: 2 } as const;
-const chdirCreate = 1;
-const chdirAttempts = { first: 2, second: 4 } as const;
+const copyUpBits: Record<CopyUp, number> = { content: 1, mode: 2, owner: 4 };
 const fsOptions = { flag: 0, string: 1, fd: 2 } as const;
 const maxSteps = 4096;
 
@@ -153,10 +158,16 @@ const encoders: Encoders = {
     w.u32(step.attributes);
     w.text(step.target);
     w.u32(createTargets[step.create]);
+    w.u32(copyUpMask(step.copyUp));
     w.u32(step.options.length);
     for (const [key, value] of step.options) encodeFsOption(w, key, value);
   },
-  mountTree: encodeMountTree,
+  mountTree(w, step) {
+    encodeTree(w, step);
+    w.text(step.target);
+    w.u32(createTargets[step.create]);
+    w.u32(copyUpMask(step.copyUp));
+  },
   setMountAttributes(w, step) {
     w.text(step.target);
     w.u32(step.set);
@@ -189,7 +200,6 @@ const encoders: Encoders = {
     w.bool(step.bindConsole);
   },
   pivotRoot: nothing,
-  changeRoot: (w, step) => w.descriptor(step.root),
   umask: (w, step) => w.u32(step.mask),
   personality: (w, step) => w.u32(step.domain),
   scheduler(w, step) {
@@ -229,10 +239,16 @@ const encoders: Encoders = {
   },
   chdir(w, step) {
     w.text(step.path);
-    const attempt = step.attempt === undefined ? 0 : chdirAttempts[step.attempt];
-    w.u32((step.create ? chdirCreate : 0) | attempt);
+    w.bool(step.create);
   },
   waitGate: nothing,
+  openMount: encodeTree,
+  makeUserNamespace(w, step) {
+    w.text(step.uidMap);
+    w.text(step.gidMap);
+  },
+  hostDirectory: (w, step) => w.text(step.path),
+  ownStdio: (w, step) => w.u32(step.uid),
   exec(w, step) {
     encodeCommand(w, step.argv, step.env);
   },
@@ -241,6 +257,10 @@ const encoders: Encoders = {
     encodeCommand(w, step.argv, step.env);
   },
 };
+
+function copyUpMask(parts: readonly CopyUp[] = []): number {
+  return parts.reduce((bits, part) => bits | copyUpBits[part], 0);
+}
 
 function encodeFsOption(w: ProgramWriter, key: string, value: FsOptionValue): void {
   w.text(key);
@@ -255,22 +275,27 @@ function encodeFsOption(w: ProgramWriter, key: string, value: FsOptionValue): vo
   }
 }
 
-function encodeMountTree(w: ProgramWriter, step: MountTree): void {
+function encodeTree(w: ProgramWriter, step: Tree): void {
   w.bool(step.recursive);
   encodeMountSource(w, step.source);
   w.u32(step.set);
   w.u32(step.clear);
   w.bool(step.recursiveAttributes);
   w.u32(step.propagation);
-  w.descriptor(step.idmap);
-  w.text(step.target);
-  w.u32(createTargets[step.create]);
+  if (step.idmap === undefined) w.descriptor(undefined);
+  else encodeReference(w, step.idmap.userNamespace);
+  w.bool(step.idmap?.recursive === true);
+}
+
+function encodeReference(w: ProgramWriter, reference: { fd: Descriptor } | Made): void {
+  if ("fd" in reference) w.descriptor(reference.fd);
+  else w.made(reference.made);
 }
 
 function encodeMountSource(w: ProgramWriter, source: MountSource): void {
-  if ("fd" in source) {
+  if ("fd" in source || "made" in source) {
     w.u32(mountSources.fd);
-    w.descriptor(source.fd);
+    encodeReference(w, source);
   } else if ("hostPath" in source) {
     w.u32(mountSources.hostPath);
     w.text(source.hostPath);

@@ -258,6 +258,11 @@ export function getxattr(path: string, name: string): Buffer | undefined {
   throw new SyscallError(`getxattr ${name}`, errno, path);
 }
 
+/** An nsfs descriptor of a namespace of a process; `name` as in /proc/<pid>/ns. */
+export function openNamespace(pid: number, name: string): number {
+  return openat2(AT_FDCWD, `/proc/${pid}/ns/${name}`, { flags: O_RDONLY });
+}
+
 /** "/proc/self/fd/N": a path for calls that take only paths, safe because the object is already open. */
 export function fdPath(fd: number): string {
   return `/proc/self/fd/${fd}`;

@@ -36,7 +36,15 @@ export type FsOptionValue = true | string | { fd: Descriptor };
  * copy of the host's mounts, before pivotRoot, so that a hung filesystem never blocks the daemon), or a path inside
  * the rootfs.
  */
-export type MountSource = { fd: Descriptor } | { hostPath: string } | { rootPath: string };
+export type MountSource = { fd: Descriptor } | Made | { hostPath: string } | { rootPath: string };
+
+/** The descriptor of an earlier `openMount` or `makeUserNamespace` of the program; these count from 0. */
+export interface Made {
+  made: number;
+}
+
+/** What a mount takes from the directory it covers, before it does so. */
+export type CopyUp = "content" | "mode" | "owner";
 
 /** What to make when a mount's target is missing inside the rootfs. "auto" follows the source's type. */
 export type CreateTarget = "directory" | "file" | "auto" | "never";
@@ -76,9 +84,16 @@ export type StepAction =
       attributes: number;
       target: string;
       create: CreateTarget;
+      copyUp?: readonly CopyUp[];
     }
   /** open_tree(OPEN_TREE_CLONE) + mount_setattr + move_mount: bind mounts. `set`/`clear` are MOUNT_ATTR_ bits. */
   | MountTree
+  /** The same without the last call: in the host's mount namespace and with its privileges, for a later `mountTree`. */
+  | ({ op: "openMount" } & Tree)
+  /** A user namespace nobody is in, for idmapped mounts. Before the fork and before a pid namespace is joined. */
+  | ({ op: "makeUserNamespace" } & IdMaps)
+  /** chdir(2) outside of the root: "." stays reachable in a new mount namespace whose owner could not walk there. */
+  | { op: "hostDirectory"; path: string }
   /** mount_setattr on what is mounted at a target in root: remounts, propagation ("" is the rootfs itself). */
   | {
       op: "setMountAttributes";
@@ -101,8 +116,6 @@ export type StepAction =
   /** A pty from the container's own devpts (verified, CVE-2025-52565): master to the parent, slave as stdio and /dev/console. */
   | { op: "openPty"; rows: number; columns: number; bindConsole: boolean }
   | { op: "pivotRoot" }
-  /** chroot(2) into the rootfs, or into a directory: for a mount namespace that others are in, too. */
-  | { op: "changeRoot"; root?: Descriptor }
   // --- the process
   | { op: "umask"; mask: number }
   | { op: "personality"; domain: number }
@@ -122,6 +135,8 @@ export type StepAction =
   /** "exec <profile>" to /proc/thread-self/attr/apparmor/exec (or the old path) of a procfs that is verified to be one. */
   | { op: "apparmorExec"; profile: string }
   | { op: "selinuxExec"; label: string }
+  /** fchown(2) of the pipes that are stdio, to an id of the host: before a user namespace is entered. */
+  | { op: "ownStdio"; uid: number }
   | { op: "setGroups"; groups: number[] }
   /** PR_SET_KEEPCAPS, setresgid, setresuid. Capabilities follow in their own step. */
   | { op: "setIds"; uid: number; gid: number }
@@ -133,11 +148,8 @@ export type StepAction =
   | { op: "noNewPrivs" }
   /** seccomp(SECCOMP_SET_MODE_FILTER). With `listener` the notify descriptor goes to the parent, which hands it on. */
   | { op: "seccomp"; filter: Uint8Array; flags: number; listener?: boolean }
-  /**
-   * Makes the directory if missing, changes into it and verifies with getcwd that it is inside the root
-   * (CVE-2024-21626). "first" leaves a refusal (EACCES, EPERM) to the "second", which does nothing after a success.
-   */
-  | { op: "chdir"; path: string; create: boolean; attempt?: "first" | "second" }
+  /** Makes the directory if missing, changes into it and verifies with getcwd that it is inside the root (CVE-2024-21626). */
+  | { op: "chdir"; path: string; create: boolean }
   // --- the OCI life cycle, in a detached host only
   /** Tells the caller that everything is made but the change of the root, and waits for the container's state. */
   | { op: "sync" }
@@ -151,8 +163,15 @@ export type StepAction =
   /** execveat of a descriptor: pause and other programs of the project, from their sealed memfd. */
   | { op: "execFd"; fd: Descriptor; argv: string[]; env: Uint8Array[] };
 
-export interface MountTree {
+export interface MountTree extends Tree {
   op: "mountTree";
+  target: string;
+  create: CreateTarget;
+  copyUp?: readonly CopyUp[];
+}
+
+/** A detached copy of mounts, and what becomes of it. */
+export interface Tree {
   source: MountSource;
   recursive: boolean;
   set: number;
@@ -161,10 +180,8 @@ export interface MountTree {
   recursiveAttributes: boolean;
   /** MS_SHARED, MS_SLAVE, MS_PRIVATE (with MS_REC) or 0 to leave. */
   propagation: number;
-  /** A user namespace for MOUNT_ATTR_IDMAP. */
-  idmap?: Descriptor;
-  target: string;
-  create: CreateTarget;
+  /** A user namespace for MOUNT_ATTR_IDMAP; `recursive`: for the mounts below the top, too. */
+  idmap?: { userNamespace: { fd: Descriptor } | Made; recursive: boolean };
 }
 
 export interface IdMaps {

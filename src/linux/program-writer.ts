@@ -3,6 +3,8 @@ import { CricketError } from "../base/errors.ts";
 
 const noDescriptor = 0xffffffff;
 const maxDescriptors = 256;
+export const madeFirst = 0x10000;
+export const maxMade = 256;
 const u32Limit = 0x1_0000_0000;
 const u64Limit = 1n << 64n;
 
@@ -75,6 +77,12 @@ export class ProgramWriter {
     if (!Number.isInteger(fd) || fd < 0)
       throw new CricketError("invalid-argument", `descriptor ${fd} is not open`);
     this.u32(this.#indexOf(fd));
+  }
+
+  /** What an earlier step of the program makes, by its number. */
+  made(number: number): void {
+    checkInteger(number, maxMade);
+    this.u32(madeFirst + number);
   }
 
   /** Overwrites a number that was written before. */

@@ -1,18 +1,15 @@
 // Starts a container's monitor, or finds it again through monitor.sock after a restart of the daemon.
 import { closeSync, openSync } from "node:fs";
 import type { Socket } from "node:net";
-import { kill as signalProcess } from "node:process";
 import { connectMonitorSocket } from "./connect-monitor-socket.ts";
 import { ControlConnection } from "./control-connection.ts";
 import { describeReport, launchErrorOf, reportOf } from "./describe-step.ts";
-import { close, O_CLOEXEC, O_DIRECTORY, O_PATH } from "./files.ts";
+import { O_CLOEXEC, O_DIRECTORY, O_PATH } from "./files.ts";
 import { decodeHello, frameType } from "./frames.ts";
-import { giveListener, type OnListener } from "./give-listener.ts";
 import type { HelperBinary } from "./helper-binary.ts";
 import type { Descriptor, LaunchProgram } from "./launch-program.ts";
 import { Monitor } from "./monitor.ts";
 import { reapSoon } from "./reap.ts";
-import type { HandedDescriptor } from "./sockets.ts";
 import { type HelperProcess, spawnHelper } from "./spawn-helper.ts";
 import { CricketError, errnoOf, wrapError } from "../base/errors.ts";
 
@@ -33,7 +30,6 @@ export interface MonitorOptions {
   oomEvents?: Descriptor | undefined;
   /** cgroup.kill of the container's cgroup, open for writing: what remains of it dies with its first process. */
   killCgroup?: Descriptor | undefined;
-  onListener?: OnListener;
 }
 
 const defaultLogLineBytes = 16_384;
@@ -56,7 +52,7 @@ export function startMonitor(
   } catch (error) {
     return Promise.reject(error as Error);
   }
-  return awaitGate(process, program, options);
+  return awaitGate(process, program, options.containerDir);
 }
 
 function spawnMonitor(helper: HelperBinary, program: LaunchProgram, options: MonitorOptions): HelperProcess {
@@ -78,29 +74,16 @@ function spawnMonitor(helper: HelperBinary, program: LaunchProgram, options: Mon
   }
 }
 
-function awaitGate(
-  process: HelperProcess,
-  program: LaunchProgram,
-  { containerDir, onListener }: MonitorOptions,
-): Promise<Monitor> {
+function awaitGate(process: HelperProcess, program: LaunchProgram, containerDir: string): Promise<Monitor> {
   return new Promise((resolve, reject) => {
     const warnings: string[] = [];
-    const handed: HandedDescriptor[] = [];
     let failure: Error | undefined;
     const connection = new ControlConnection(process.control, {
       onFrame(frame) {
         if (frame.type === frameType.warning) warnings.push(describeReport(program, reportOf(frame)));
         else if (frame.type === frameType.failed) failure ??= launchErrorOf(program, reportOf(frame));
-        else if (frame.type === frameType.listener) {
-          try {
-            handed.push(...giveListener(process, frame, onListener));
-          } catch (error) {
-            failure ??= error as Error;
-            // Its container dies with it.
-            signalProcess(process.pid, "SIGKILL");
-          }
-        } else if (frame.type === frameType.hello) {
-          const descriptors = takeDescriptors(process, handed);
+        else if (frame.type === frameType.hello) {
+          const descriptors = takeDescriptors(process);
           const hello = decodeHello(frame.payload);
           const monitor = new Monitor({ containerDir, connection, hello, program, warnings, descriptors });
           process.control.once("close", () => reapSoon(process.pid));
@@ -109,7 +92,6 @@ function awaitGate(
       },
       onClose(error) {
         reapSoon(process.pid);
-        for (const { fd } of handed) close(fd);
         process.channel?.close();
         reject(failure ?? error ?? new CricketError("internal", "launch: the monitor was killed"));
       },
@@ -117,8 +99,8 @@ function awaitGate(
   });
 }
 
-function takeDescriptors(process: HelperProcess, handed: HandedDescriptor[]): number[] {
-  const descriptors = [...handed.splice(0), ...(process.channel?.takeAll() ?? [])];
+function takeDescriptors(process: HelperProcess): number[] {
+  const descriptors = process.channel?.takeAll() ?? [];
   process.channel?.close();
   return descriptors.map(({ fd }) => fd);
 }

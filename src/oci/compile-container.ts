@@ -15,13 +15,14 @@ import {
 import { assertSeccompGiven, compileProcess } from "./compile-process.ts";
 import {
   compileAttachRootfs,
+  compileDirectories,
   compileEnterRootfs,
   compileHiddenPaths,
   compileWorkingDirectory,
 } from "./compile-rootfs.ts";
-import { compileNetDevices } from "./compile-net-devices.ts";
 import { compileSysctls } from "./compile-sysctls.ts";
 import type { ContainerLaunch } from "./container-launch.ts";
+import { assertIdsMapped, compileLeaveHost, userNamespaceKind } from "./user-namespace.ts";
 import type { Process, Spec } from "./spec.ts";
 
 /**
@@ -33,27 +34,29 @@ export function compileContainer(launch: ContainerLaunch): LaunchProgram {
   const process = processOf(spec);
   assertSupported(launch);
   assertSeccompGiven(spec.linux, launch.seccomp);
+  assertIdsMapped(spec.linux ?? {}, process);
   const mounts = compileMounts(launch);
-  const netDevices = compileNetDevices(launch);
-  const limits = compileLimits(process);
-  const isEarly = limitsComeFirst(launch);
+  // With a new user namespace the fork itself gives the host's privileges up, so what needs them stands before it.
+  const isForkLast = userNamespaceKind(spec.linux) === "new";
+  const asHost = [...compileLimits(process), ...compileLeaveHost(launch, mounts.opens)];
   return {
     steps: [
+      ...mounts.userNamespaces,
       ...compileParentNamespaces(launch),
-      ...(isEarly ? limits : []),
+      ...(isForkLast ? asHost : []),
       compileFork(launch),
       ...compileJoinCgroup(launch.cgroup),
-      ...(isEarly ? [] : limits),
+      ...(isForkLast ? [] : asHost),
       ...compileChildNamespaces(launch),
       ...compileSession(launch.id),
       ...compileHostname(spec),
       ...compileSysctls(spec),
       ...compileAttachRootfs(launch),
+      ...compileDirectories(launch),
       ...mounts.steps,
       ...compileDevices(launch),
       ...compileTerminal(launch),
-      ...netDevices,
-      ...compileCreateHooks(spec.hooks, netDevices.length > 0),
+      ...compileCreateHooks(spec.hooks),
       ...compileWorkingDirectory(launch),
       ...mounts.closing,
       ...compileHiddenPaths(launch),
@@ -72,15 +75,6 @@ export function compileContainer(launch: ContainerLaunch): LaunchProgram {
   };
 }
 
-// Root of a new user namespace may neither raise a limit nor open oom_score_adj. The child inherits them; but a monitor
-// would keep them, too.
-function limitsComeFirst({ spec, runsHooks = false }: ContainerLaunch): boolean {
-  return (
-    runsHooks &&
-    (spec.linux?.namespaces ?? []).some(({ type, path }) => type === "user" && path === undefined)
-  );
-}
-
 function processOf(spec: Spec): Process {
   if (spec.process === undefined) throw invalidArgument("process is missing: nothing to start");
   return spec.process;
@@ -92,7 +86,7 @@ function assertSupported({ spec, runsHooks = false }: ContainerLaunch): void {
     ? undefined
     : Object.entries(spec.hooks ?? {}).find(([, list]) => (list as unknown[]).length > 0);
   if (hooks !== undefined) throw unimplemented(`hooks.${hooks[0]}`);
-  if (spec.linux?.intelRdt !== undefined && !runsHooks) throw unimplemented("linux.intelRdt");
+  if (spec.linux?.intelRdt !== undefined) throw unimplemented("linux.intelRdt");
 }
 
 function unimplemented(property: string): CricketError {
@@ -103,8 +97,7 @@ function compileHostname({ hostname, domainname, linux }: Spec): Step[] {
   const isIsolated = isolatedTypes(linux).has("uts");
   const steps: Step[] = [];
   for (const [field, name] of Object.entries({ hostname, domainname })) {
-    // Go programs write "" for "not given".
-    if (name === undefined || name === "") continue;
+    if (name === undefined) continue;
     // The host's own name would change.
     if (!isIsolated)
       throw invalidArgument(`${field} is set, but the container has no uts namespace of its own`);

@@ -40,13 +40,15 @@ const symlinks: readonly (readonly [path: string, linkTarget: string])[] = [
 const source = "OCI runtime-spec config-linux.md#default-devices";
 
 /** Nothing where /dev itself is bound from elsewhere: that /dev is not the container's to change. */
-export function compileDevices({ spec }: ContainerLaunch): Step[] {
+export function compileDevices({ spec, deviceNodes }: ContainerLaunch): Step[] {
   if (isDevBound(spec)) return [];
   const given = new Map((spec.linux?.devices ?? []).map((device) => [device.path, device]));
   const devices = [...defaultDevices.filter(({ path }) => !given.has(path)), ...given.values()];
   const inUserNamespace = isolatedTypes(spec.linux).has("user");
   return [
-    ...devices.map((device) => (inUserNamespace ? bindDevice(device) : makeDevice(device))),
+    ...devices.map((device) =>
+      inUserNamespace && device.type !== "p" ? bindDevice(device, deviceNodes) : makeDevice(device),
+    ),
     ...symlinks.map(([path, linkTarget]): Step => ({
       op: "symlinkInRoot",
       linkTarget,
@@ -78,10 +80,10 @@ function makeDevice(device: Device): Step {
 }
 
 // mknod(2) needs CAP_MKNOD in the first user namespace.
-function bindDevice({ path }: Device): Step {
+function bindDevice({ path }: Device, nodes: ContainerLaunch["deviceNodes"]): Step {
   return {
     op: "mountTree",
-    source: { hostPath: path },
+    source: { hostPath: nodes?.get(path) ?? path },
     recursive: false,
     set: 0,
     clear: 0,

@@ -2,10 +2,11 @@
 import { CricketError } from "../base/errors.ts";
 import { CLONE_NEWPID, type Descriptor, type LaunchProgram, type Step } from "../linux/launch-program.ts";
 import { compileJoinCgroup, compileLimits, SIGKILL } from "./compile-limits.ts";
-import { isolatedTypes, namespaceMask } from "./compile-namespaces.ts";
+import { becomeNamespaceRoot, isolatedTypes, namespaceMask } from "./compile-namespaces.ts";
 import { compileProcess } from "./compile-process.ts";
 import { compileAffinity } from "./compile-scheduling.ts";
 import type { CgroupJoin, SeccompFilter } from "./container-launch.ts";
+import { compileOwnStdio, userNamespaceKind } from "./user-namespace.ts";
 import type { Process, Spec } from "./spec.ts";
 
 export interface ExecLaunch {
@@ -22,8 +23,6 @@ export interface ExecLaunch {
   boundingCapabilities?: bigint;
   /** The process outlives its helper: a detached exec. */
   detached?: boolean;
-  /** The root of the container's first process; for a container whose mount namespace has another one. */
-  root?: Descriptor;
   /** A terminal for the process, of this size. */
   terminal?: { rows: number; columns: number };
 }
@@ -46,8 +45,9 @@ export function compileExec(launch: ExecLaunch): LaunchProgram {
         because: { why: "no controlling terminal of the runtime's", source: "man 2 setsid" },
       },
       ...compileLimits(process),
+      ...compileOwnStdio(spec.linux, process),
       compileJoin(launch),
-      ...compileChangeRoot(launch.root),
+      ...(userNamespaceKind(spec.linux) === "none" ? [] : becomeNamespaceRoot()),
       ...compileFinalAffinity(process),
       ...compileExecTerminal(launch),
       ...compileProcess({
@@ -95,17 +95,6 @@ function compileJoin({ spec, initPidfd }: ExecLaunch): Step {
     mask: namespaceMask(types),
     because: { why: `the container's ${types.join(", ")}`, source },
   };
-}
-
-function compileChangeRoot(root: Descriptor | undefined): Step[] {
-  if (root === undefined) return [];
-  return [
-    {
-      op: "changeRoot",
-      root,
-      because: { why: "joining a mount namespace ends in its root, which is not the container's", source },
-    },
-  ];
 }
 
 function compileInitialAffinity({ execCPUAffinity }: Process): Step[] {

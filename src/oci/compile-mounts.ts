@@ -1,38 +1,109 @@
 // The mounts of config.json, in its order (config.md#mounts: "MUST be mounted in the listed order").
 import { CricketError, invalidArgument } from "../base/errors.ts";
-import type { Because, FsOptionValue, MountSource, Step } from "../linux/launch-program.ts";
+import type {
+  Because,
+  CopyUp,
+  FsOptionValue,
+  MountSource,
+  MountTree,
+  Step,
+  Tree,
+} from "../linux/launch-program.ts";
 import {
   MOUNT_ATTR_NODEV,
   MOUNT_ATTR_NOEXEC,
   MOUNT_ATTR_NOSUID,
   MOUNT_ATTR_RDONLY,
+  MS_REC,
   MS_SHARED,
+  MS_SLAVE,
 } from "../linux/mount.ts";
 import type { CgroupView, ContainerLaunch } from "./container-launch.ts";
+import { MountIdmaps } from "./mount-idmaps.ts";
 import { parseMountOptions, propagationFlags, type Attributes, type MountOptions } from "./mount-options.ts";
 import type { Mount, Spec } from "./spec.ts";
+import { userNamespaceKind } from "./user-namespace.ts";
 
 const source = "OCI runtime-spec config.md#mounts";
 
 /** Mounts, and what has to wait until everything inside them is made. */
 export interface CompiledMounts {
+  /** User namespaces for idmapped mounts: the first steps of all. */
+  userNamespaces: Step[];
+  /** Bind mounts whose sources the container's user namespace could not reach: opened before it is entered. */
+  opens: Step[];
   steps: Step[];
   /** Read-only tmpfs: closed for writing once the mount points and devices in them exist. */
   closing: Step[];
 }
 
 export function compileMounts(launch: ContainerLaunch): CompiledMounts {
-  const compiled: CompiledMounts = { steps: [], closing: [] };
+  const idmaps = new MountIdmaps(launch);
+  const compiled: CompiledMounts = { userNamespaces: idmaps.steps, opens: [], steps: [], closing: [] };
+  const binds: MountTree[] = [];
   for (const [index, mount] of (launch.spec.mounts ?? []).entries()) {
     const at = `mounts[${index}]`;
-    refuseIdMappings(mount, at);
-    const options = parseMountOptions(mount.options ?? [], `${at}.options`);
-    if (options.bind !== "none" || mount.type === "bind") addBind(compiled, launch, { mount, options, at });
+    const entry = { mount, options: parseMountOptions(mount.options ?? [], `${at}.options`), at };
+    const isBind = entry.options.bind !== "none" || mount.type === "bind";
+    const idmap = idmaps.of(mount, entry.options, at);
+    refuseMisplaced(entry, isBind);
+    if (entry.options.remount) compiled.steps.push(...remount(entry));
+    else if (isBind) binds.push(addBind(compiled, launch, entry, idmap));
     else if (mount.type === "cgroup" || mount.type === "cgroup2")
-      addCgroup(compiled, launch.cgroupView, mount, options);
-    else addFilesystem(compiled, launch, { mount, options, at });
+      addCgroup(compiled, launch.cgroupView, mount, entry.options);
+    else addFilesystem(compiled, launch, entry);
   }
+  if (userNamespaceKind(launch.spec.linux) !== "none") openBefore(compiled, binds);
   return compiled;
+}
+
+// An option without effect would be one that is ignored.
+function refuseMisplaced({ mount, options, at }: MountEntry, isBind: boolean): void {
+  const isMapped =
+    options.idmap !== "none" || mount.uidMappings !== undefined || mount.gidMappings !== undefined;
+  if (isMapped && (!isBind || options.remount))
+    throw invalidArgument(`${at}: only a bind mount can have its ids mapped`);
+  if (options.tmpcopyup && mount.type !== "tmpfs")
+    throw invalidArgument(
+      `${at}.options has tmpcopyup, but the type is ${mount.type ?? "none"}: only a tmpfs can`,
+    );
+}
+
+/** mount(8) -o remount: new attributes for what an earlier mount has put there. */
+function remount({ mount, options, at }: MountEntry): Step[] {
+  const [first] = options.data;
+  if (first !== undefined)
+    throw new CricketError("unimplemented", `${at}.options: remount of a filesystem with ${first[0]}`);
+  const steps = [setAttributes(mount.destination, options.attributes)];
+  if (hasAny(options.recursive)) steps.push(setAttributes(mount.destination, options.recursive, true));
+  if (options.propagation !== 0) steps.push(propagationStep(mount.destination, options.propagation));
+  return steps;
+}
+
+// Numbered behind the user namespaces, which are made first. What is mounted is cut off from the host's mount here: in the
+// mount namespace of a user namespace the kernel would do the same.
+function openBefore({ userNamespaces, opens }: CompiledMounts, binds: readonly MountTree[]): void {
+  for (const bind of binds) {
+    if (!("hostPath" in bind.source)) continue;
+    const { source: from, recursive, set, clear, recursiveAttributes, idmap } = bind;
+    opens.push({
+      op: "openMount",
+      source: from,
+      recursive,
+      set,
+      clear,
+      recursiveAttributes,
+      propagation: MS_SLAVE | MS_REC,
+      ...(idmap === undefined ? {} : { idmap }),
+      because: {
+        why: `for ${bind.target}: the user namespace's root may neither walk to it nor map its ids`,
+        source: "man 7 user_namespaces",
+      },
+    });
+    bind.source = { made: userNamespaces.length + opens.length - 1 };
+    bind.set = bind.clear = 0;
+    delete bind.idmap;
+  }
 }
 
 interface MountEntry {
@@ -42,12 +113,12 @@ interface MountEntry {
   at: string;
 }
 
-function refuseIdMappings(mount: Mount, at: string): void {
-  if ((mount.uidMappings?.length ?? 0) + (mount.gidMappings?.length ?? 0) > 0)
-    throw new CricketError("unimplemented", `${at}.uidMappings: idmapped mounts are not implemented yet`);
-}
-
-function addBind({ steps }: CompiledMounts, launch: ContainerLaunch, entry: MountEntry): void {
+function addBind(
+  { steps }: CompiledMounts,
+  launch: ContainerLaunch,
+  entry: MountEntry,
+  idmap: Tree["idmap"],
+): MountTree {
   const { mount, options, at } = entry;
   const [first] = options.data;
   if (first !== undefined)
@@ -55,7 +126,7 @@ function addBind({ steps }: CompiledMounts, launch: ContainerLaunch, entry: Moun
   const { attributes, recursive } = options;
   const wantsRecursive = hasAny(recursive);
   const own = wantsRecursive ? recursive : attributes;
-  steps.push({
+  const step: MountTree & Step = {
     op: "mountTree",
     source: bindSource(mount, launch, at),
     recursive: options.bind !== "bind",
@@ -63,11 +134,15 @@ function addBind({ steps }: CompiledMounts, launch: ContainerLaunch, entry: Moun
     clear: own.clear,
     recursiveAttributes: wantsRecursive,
     propagation: options.propagation,
+    ...(idmap === undefined ? {} : { idmap }),
     target: mount.destination,
     create: "auto",
+    ...(launch.copyUp?.has(mount.destination) === true ? { copyUp: ["content", "mode", "owner"] } : {}),
     because: { why: `bind mount of ${mount.source ?? "a detached mount"}`, source },
-  });
+  };
+  steps.push(step);
   if (wantsRecursive && hasAny(attributes)) steps.push(setAttributes(mount.destination, attributes));
+  return step;
 }
 
 function hasAny(attributes: Attributes): boolean {
@@ -83,15 +158,15 @@ function bindSource(mount: Mount, launch: ContainerLaunch, at: string): MountSou
   return { hostPath: mount.source };
 }
 
-function setAttributes(target: string, attributes: Attributes): Step {
+function setAttributes(target: string, attributes: Attributes, recursive = false): Step {
   return {
     op: "setMountAttributes",
     target,
     set: attributes.set,
     clear: attributes.clear,
     propagation: 0,
-    recursive: false,
-    because: { why: "attributes of the top mount alone", source },
+    recursive,
+    because: { why: `attributes of the ${recursive ? "whole tree" : "top mount alone"}`, source },
   };
 }
 
@@ -108,10 +183,21 @@ function addFilesystem(compiled: CompiledMounts, launch: ContainerLaunch, entry:
     attributes: isClosedLater ? set & ~MOUNT_ATTR_RDONLY : set,
     target: mount.destination,
     create: "directory",
+    ...(options.tmpcopyup ? { copyUp: copyUpOf(options) } : {}),
     because: filesystemReason(type),
   });
   if (options.propagation !== 0) compiled.steps.push(propagationStep(mount.destination, options.propagation));
   if (isClosedLater) compiled.closing.push(closeForWriting(mount.destination));
+}
+
+/** Mode and owner as options say, else those of the directory that is covered. */
+function copyUpOf({ data }: MountOptions): CopyUp[] {
+  const has = (...names: string[]): boolean => data.some(([name]) => names.includes(name));
+  return [
+    "content",
+    ...(has("mode") ? [] : ["mode" as const]),
+    ...(has("uid", "gid") ? [] : ["owner" as const]),
+  ];
 }
 
 function fsOptions(type: string, mount: Mount, options: MountOptions, spec: Spec): [string, FsOptionValue][] {

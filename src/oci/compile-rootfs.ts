@@ -5,16 +5,18 @@ import { MOUNT_ATTR_RDONLY, MS_PRIVATE, MS_REC, MS_SLAVE } from "../linux/mount.
 import { wantsSharedMounts } from "./compile-mounts.ts";
 import type { ContainerLaunch } from "./container-launch.ts";
 import { propagationFlags } from "./mount-options.ts";
-import type { Spec } from "./spec.ts";
+import { userNamespaceKind } from "./user-namespace.ts";
 
 /** Cuts the copy of the host's mounts off the host, and attaches the rootfs in it. */
 export function compileAttachRootfs({ spec, rootfs }: ContainerLaunch): Step[] {
+  const inUserNamespace = userNamespaceKind(spec.linux) !== "none";
   return [
-    wantsSharedMounts(spec) ? hideParentMount(rootfs.parentMount) : detachFromHost(),
+    // In a user namespace the kernel has made all of them slaves already: nothing there is shared with the host.
+    wantsSharedMounts(spec) && !inUserNamespace ? hideParentMount(rootfs.parentMount) : detachFromHost(),
     {
       op: "attachRootfs",
       mount: rootfs.mount,
-      target: rootfs.target,
+      target: inUserNamespace ? "." : rootfs.target,
       because: {
         why: "every path in the container is resolved below this mount from here on (CVE-2021-30465)",
         source: "OCI runtime-spec config.md#root",
@@ -46,6 +48,18 @@ function hideParentMount(path: string | undefined): Step {
       source: "OCI runtime-spec config-linux.md#rootfs-mount-propagation",
     },
   };
+}
+
+/** Before anything is mounted: what is mounted may lie in them. */
+export function compileDirectories({ directories = [] }: ContainerLaunch): Step[] {
+  return directories.map((path): Step => ({
+    op: "mkdirInRoot",
+    path,
+    mode: 0o755,
+    uid: 0,
+    gid: 0,
+    because: { why: "a volume of the image's own", source: "OCI image-spec config.md#properties Volumes" },
+  }));
 }
 
 /** Read-only paths first: a masked path below one must stay masked. */
@@ -90,23 +104,6 @@ export function compileWorkingDirectory({ spec }: ContainerLaunch): Step[] {
   ];
 }
 
-function changeRoot({ linux }: Spec): Step {
-  const isJoined = linux?.namespaces?.some(({ type, path }) => type === "mount" && path !== undefined);
-  // A pivot would take the root away from everybody else in the namespace.
-  if (isJoined === true)
-    return {
-      op: "changeRoot",
-      because: { why: "the mount namespace is shared: its root stays as it is", source: "man 2 chroot" },
-    };
-  return {
-    op: "pivotRoot",
-    because: {
-      why: "the host's tree is gone for good, other than with chroot",
-      source: "man 2 pivot_root",
-    },
-  };
-}
-
 /** The last steps before the container's processes see nothing else. */
 export function compileEnterRootfs({ spec }: ContainerLaunch): Step[] {
   const steps: Step[] = [];
@@ -123,7 +120,13 @@ export function compileEnterRootfs({ spec }: ContainerLaunch): Step[] {
         source: "OCI runtime-spec config.md#root",
       },
     });
-  steps.push(changeRoot(spec));
+  steps.push({
+    op: "pivotRoot",
+    because: {
+      why: "the host's tree is gone for good, other than with chroot",
+      source: "man 2 pivot_root",
+    },
+  });
   const { rootfsPropagation } = spec.linux ?? {};
   if (rootfsPropagation !== undefined) {
     const propagation = propagationFlags(rootfsPropagation);

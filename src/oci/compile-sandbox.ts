@@ -14,13 +14,16 @@ import {
 } from "../linux/launch-program.ts";
 import { MS_REC, MS_SLAVE } from "../linux/mount.ts";
 import { compileJoinCgroup, compileOomScore } from "./compile-limits.ts";
+import { formatIdMap } from "./compile-namespaces.ts";
 import type { CgroupJoin, RootfsPlace, SeccompFilter } from "./container-launch.ts";
+import type { IdMapping } from "./linux-spec.ts";
+import { hostIdOf } from "./user-namespace.ts";
 
 export interface SandboxLaunch {
   /** True: the pod has one of its own; false: it shares the host's. */
   namespaces: { network: boolean; ipc: boolean; pid: boolean; uts: boolean };
-  /** A user namespace of the pod's own. */
-  userMaps?: IdMaps;
+  /** A user namespace of the pod's own, which owns the others. */
+  userMaps?: { uids: readonly IdMapping[]; gids: readonly IdMapping[] };
   hostname: string;
   /** Checked and resolved: `path` is below /proc/sys. `optional`: nobody asked for it, and the kernel may lack it. */
   sysctls: readonly { path: string; value: string; optional?: boolean }[];
@@ -40,6 +43,11 @@ const pauseId = 65535;
 /** Above every container of the pod: without pause there is no pod (cri-o#1975). */
 const pauseOomScore = -998;
 
+/** Where the user namespace has no such id: its root, who is nobody on the host. */
+function pauseIdIn(mappings: readonly IdMapping[] | undefined): number {
+  return mappings === undefined || hostIdOf(mappings, pauseId) !== undefined ? pauseId : 0;
+}
+
 const AF_NETLINK = 16;
 const SOCK_RAW = 3;
 const NETLINK_ROUTE = 0;
@@ -48,16 +56,23 @@ const NETLINK_ROUTE = 0;
 export function compileSandbox(launch: SandboxLaunch): LaunchProgram {
   if (launch.namespaces.pid && launch.rootfs === undefined)
     throw new CricketError("internal", "a sandbox with a pid namespace needs a rootfs for pause");
+  const inUserNamespace = launch.userMaps !== undefined;
+  const oomScore = {
+    ...compileOomScore(pauseOomScore),
+    because: { why: "without pause there is no pod: it dies last" },
+  };
   return {
     steps: [
+      // What only the host's root can do comes before the fork that leaves its user namespace.
+      ...(inUserNamespace ? [oomScore, ...compileDirectory(launch.rootfs)] : []),
       compileSandboxFork(launch),
       ...compileJoinCgroup(launch.cgroup),
       { op: "newSession", because: { why: "no terminal and no process group of the daemon's" } },
-      { ...compileOomScore(pauseOomScore), because: { why: "without pause there is no pod: it dies last" } },
+      ...(inUserNamespace ? [] : [oomScore]),
       ...compileSandboxHostname(launch),
       ...compileSandboxSysctls(launch),
       ...compileRouteSocket(launch),
-      ...compilePauseRoot(launch.rootfs),
+      ...compilePauseRoot(launch),
       ...compilePause(launch),
     ],
   };
@@ -76,7 +91,7 @@ function compileSandboxFork({ namespaces, userMaps, rootfs, cgroup }: SandboxLau
     op: "fork",
     flags,
     ...(directory === undefined ? {} : { cgroup: directory }),
-    ...(userMaps === undefined ? {} : { idMaps: userMaps }),
+    ...(userMaps === undefined ? {} : { idMaps: idMapsOf(userMaps) }),
     because: { why: "the namespaces of the pod, held by one process", source: "CRI NamespaceOption" },
   };
 }
@@ -117,7 +132,23 @@ function compileRouteSocket({ namespaces }: SandboxLaunch): Step[] {
   ];
 }
 
-function compilePauseRoot(rootfs: RootfsPlace | undefined): Step[] {
+function compileDirectory(rootfs: RootfsPlace | undefined): Step[] {
+  if (rootfs === undefined) return [];
+  return [
+    {
+      op: "hostDirectory",
+      path: rootfs.target,
+      because: { why: "the user namespace's root could not walk to it: it stays there from here on" },
+    },
+  ];
+}
+
+function idMapsOf({ uids, gids }: NonNullable<SandboxLaunch["userMaps"]>): IdMaps {
+  const at = "userns_options";
+  return { uidMap: formatIdMap(uids, `${at}.uids`), gidMap: formatIdMap(gids, `${at}.gids`) };
+}
+
+function compilePauseRoot({ rootfs, userMaps }: SandboxLaunch): Step[] {
   if (rootfs === undefined) return [];
   return [
     {
@@ -132,18 +163,19 @@ function compilePauseRoot(rootfs: RootfsPlace | undefined): Step[] {
     {
       op: "attachRootfs",
       mount: rootfs.mount,
-      target: rootfs.target,
+      target: userMaps === undefined ? rootfs.target : ".",
       because: { why: "an empty root: containers that see pause must not see the host through /proc/1/root" },
     },
     { op: "pivotRoot", because: { why: "the host's tree is gone for good" } },
   ];
 }
 
-function compilePause({ pause, seccomp }: SandboxLaunch): Step[] {
+function compilePause({ pause, seccomp, userMaps }: SandboxLaunch): Step[] {
+  const [uid, gid] = [pauseIdIn(userMaps?.uids), pauseIdIn(userMaps?.gids)];
   return [
     { op: "noNewPrivs", because: { why: "pause never needs any" } },
     { op: "setGroups", groups: [], because: { why: "pause needs no group" } },
-    { op: "setIds", uid: pauseId, gid: pauseId, because: { why: "pause needs no privilege" } },
+    { op: "setIds", uid, gid, because: { why: "pause needs no privilege" } },
     {
       op: "capabilities",
       masks: { bounding: 0n, effective: 0n, permitted: 0n, inheritable: 0n, ambient: 0n },

@@ -54,10 +54,18 @@ export interface ContainerLaunch {
   rootfs: RootfsPlace;
   /** One entry for every namespace that the spec names with a path. */
   join: readonly NamespaceJoin[];
+  /** An nsfs descriptor of the user namespace that is joined, for mounts that map ids as it does. */
+  userNamespace?: Descriptor;
   cgroup: CgroupJoin;
   cgroupView: CgroupView;
+  /** Where the host has a device that the spec names, by the path in the container; else it is at the same path. */
+  deviceNodes?: ReadonlyMap<string, string>;
   /** Detached mounts by destination, which take the place of the bind source in the spec: image volumes. */
   detached?: ReadonlyMap<string, Descriptor>;
+  /** Bind mounts, by destination, that begin with what they cover: volumes that an image declares. */
+  copyUp?: ReadonlySet<string>;
+  /** Made in the rootfs where they are missing. */
+  directories?: readonly string[];
   /** The compiled linux.seccomp; must be given exactly when the spec has one. */
   seccomp?: SeccompFilter;
   /** The most that can be given, for a runtime that is itself confined; not given: what the helper itself has. */

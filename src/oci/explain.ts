@@ -69,6 +69,7 @@ function placeholderLaunch(spec: Spec, names: DescriptorLabels): ContainerLaunch
       parentMount: "the mount below the container's directory",
     },
     join: placeholderJoins(spec, names),
+    userNamespace: names.add("the container's user namespace"),
     cgroup: { files: [], directory: names.add(cgroup) },
     cgroupView: { version: 2 },
     runsHooks: true,

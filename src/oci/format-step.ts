@@ -10,10 +10,13 @@ import {
   CLONE_NEWUSER,
   CLONE_NEWUTS,
   type CapabilityMasks,
+  type CopyUp,
   type Descriptor,
   type FsOptionValue,
+  type Made,
   type MountSource,
   type StepAction,
+  type Tree,
 } from "../linux/launch-program.ts";
 import { MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE } from "../linux/mount.ts";
 import { signalName } from "../linux/signals.ts";
@@ -83,7 +86,26 @@ function mountFlags(set: number, clear: number, propagates: number, isRecursive:
 
 function mountSource(source: MountSource, name: DescriptorNames): string {
   if ("fd" in source) return name(source.fd);
+  if ("made" in source) return made(source);
   return "hostPath" in source ? source.hostPath : `(in the rootfs) ${source.rootPath}`;
+}
+
+/** Counted from 1 as the steps themselves are. */
+const made = ({ made: number }: Made): string => `descriptor ${number + 1} of this program`;
+
+function treeText(step: Tree, name: DescriptorNames): { source: string; mapped: string } {
+  const source = `${step.recursive ? "tree " : ""}${mountSource(step.source, name)}`;
+  if (step.idmap === undefined) return { source, mapped: "" };
+  const { userNamespace, recursive } = step.idmap;
+  const by = "fd" in userNamespace ? name(userNamespace.fd) : made(userNamespace);
+  return { source, mapped: ` mapped ${recursive ? "recursively " : ""}by ${by}` };
+}
+
+const copied = (parts: readonly CopyUp[] = []): string =>
+  parts.length === 0 ? "" : ` with the ${parts.join(", ")} of what is below`;
+
+function treeFlags({ set, clear, propagation: propagates, recursiveAttributes }: Tree): string {
+  return inBrackets(mountFlags(set, clear, propagates, recursiveAttributes));
 }
 
 function fsOption([key, value]: [string, FsOptionValue], name: DescriptorNames): string {
@@ -138,17 +160,22 @@ const formatters: Formatters = {
   sendSocket: ({ domain, type, protocol }) => `domain ${domain}, type ${type}, protocol ${protocol}`,
   setPropagation: ({ path, flags }) => `${path} ${propagation(flags)}`,
   attachRootfs: ({ mount, target }, name) => `${name(mount)} on ${target}`,
-  mountFs: ({ type, options, attributes, target }, name) => {
+  mountFs: ({ type, options, attributes, target, copyUp }, name) => {
     const flags = mountFlags(attributes, 0, 0, false);
     const all = [...options.map((option) => fsOption(option, name)), ...(flags === "" ? [] : [flags])];
-    return `${type} on ${target}${inBrackets(all.join(", "))}`;
+    return `${type} on ${target}${inBrackets(all.join(", "))}${copied(copyUp)}`;
   },
   mountTree: (step, name) => {
-    const flags = mountFlags(step.set, step.clear, step.propagation, step.recursiveAttributes);
-    const mapped = step.idmap === undefined ? "" : ` mapped by ${name(step.idmap)}`;
-    const kind = step.recursive ? "tree " : "";
-    return `${kind}${mountSource(step.source, name)} on ${step.target}${mapped}${inBrackets(flags)}`;
+    const { source, mapped } = treeText(step, name);
+    return `${source} on ${step.target}${mapped}${treeFlags(step)}${copied(step.copyUp)}`;
   },
+  openMount: (step, name) => {
+    const { source, mapped } = treeText(step, name);
+    return `${source}${mapped}${treeFlags(step)}`;
+  },
+  makeUserNamespace: ({ uidMap, gidMap }) => `uids ${uidMap.trim()}; gids ${gidMap.trim()}`,
+  hostDirectory: ({ path }) => path,
+  ownStdio: ({ uid }) => `user ${uid} of the host`,
   setMountAttributes: ({ target, set, clear, propagation: propagates, recursive }) =>
     `${target === "" ? "the rootfs" : target}${inBrackets(mountFlags(set, clear, propagates, recursive))}`,
   mkdirInRoot: ({ path, mode, uid, gid }) => `${path} ${octal(mode)} ${uid}:${gid}`,
@@ -160,7 +187,6 @@ const formatters: Formatters = {
   openPty: ({ rows, columns, bindConsole }) =>
     `${columns}x${rows}${bindConsole ? ", also as /dev/console" : ""}`,
   pivotRoot: () => "",
-  changeRoot: ({ root }, name) => (root === undefined ? "" : name(root)),
   umask: ({ mask }) => octal(mask),
   personality: ({ domain }) => `0x${domain.toString(16)}`,
   scheduler: ({ policy, nice, priority }) => `policy ${policy}, nice ${nice}, priority ${priority}`,
@@ -175,8 +201,7 @@ const formatters: Formatters = {
   noNewPrivs: () => "",
   seccomp: ({ filter, listener }) =>
     `${filter.length / 8} instructions${listener === true ? ", notifies a listener" : ""}`,
-  chdir: ({ path, create, attempt }) =>
-    `${path}${create ? " (made if missing)" : ""}${attempt === "second" ? " (if root was refused)" : ""}`,
+  chdir: ({ path, create }) => `${path}${create ? " (made if missing)" : ""}`,
   sync: () => "",
   runHook: ({ path, timeoutSeconds }) =>
     `${path}${timeoutSeconds === 0 ? "" : `, at most ${timeoutSeconds} s`}`,

@@ -2,11 +2,8 @@
 // the property's name, such as `linux.resources.memory.limit is "10": not an integer`.
 import { invalidArgument } from "../base/errors.ts";
 
-/**
- * Checks `value` and returns it typed; `at` is the property's path for the error. Paths of properties that no shape names
- * are added to `unknown`.
- */
-export type Shape<T> = (value: unknown, at: string, unknown?: string[]) => T;
+/** Checks `value` and returns it typed; `at` is the property's path for the error. */
+export type Shape<T> = (value: unknown, at: string) => T;
 
 interface Field<T> {
   shape: Shape<T>;
@@ -79,42 +76,36 @@ export function oneOf<const T extends string>(...values: T[]): Shape<T> {
 }
 
 export function listOf<T>(item: Shape<T>): Shape<T[]> {
-  return (value, at, unknown) => {
+  return (value, at) => {
     if (!Array.isArray(value)) return refuse(value, at, "not an array");
-    return value.map((entry, index) => item(entry, `${at}[${index}]`, unknown));
+    return value.map((entry, index) => item(entry, `${at}[${index}]`));
   };
 }
 
 export function mapOf<T>(item: Shape<T>): Shape<Record<string, T>> {
-  return (value, at, unknown) => {
+  return (value, at) => {
     const result: [string, T][] = [];
     for (const [key, entry] of Object.entries(asObject(value, at)))
-      result.push([string(key, `${at} key`), item(entry, `${at}[${JSON.stringify(key)}]`, unknown)]);
+      result.push([string(key, `${at} key`), item(entry, `${at}[${JSON.stringify(key)}]`)]);
     return Object.fromEntries(result);
   };
 }
 
 /**
  * An object with the given fields. `null` is the same as missing, as the field's Go programs write it. A property
- * that is not named here is left out and noted: "MAY log unknown properties but MUST otherwise ignore them"
- * (runtime-spec config.md#extensibility).
+ * that is not named here is left out: "unknown properties MUST be ignored" (runtime-spec config.md#extensibility).
  */
 export function object<T>(fields: Fields<T>): Shape<T> {
   const entries = Object.entries(fields) as [string, Field<unknown>][];
-  const path = (at: string, name: string): string => (at === "" ? name : `${at}.${name}`);
-  return (value, at, unknown) => {
+  return (value, at) => {
     const source = asObject(value, at);
     const result: Record<string, unknown> = {};
     for (const [name, field] of entries) {
+      const path = at === "" ? name : `${at}.${name}`;
       const given = Object.hasOwn(source, name) ? source[name] : undefined;
-      if (given !== undefined && given !== null) result[name] = field.shape(given, path(at, name), unknown);
-      else if (field.required) throw invalidArgument(`${path(at, name)} is missing`);
+      if (given !== undefined && given !== null) result[name] = field.shape(given, path);
+      else if (field.required) throw invalidArgument(`${path} is missing`);
     }
-    unknown?.push(
-      ...Object.keys(source)
-        .filter((name) => !Object.hasOwn(fields, name))
-        .map((name) => path(at, name)),
-    );
     return result as T;
   };
 }

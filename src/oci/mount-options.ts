@@ -1,6 +1,6 @@
 // The options of a mount in config.json (config.md#linux-mount-options): mount attributes, propagation, and what
 // is left for the filesystem itself.
-import { CricketError, invalidArgument } from "../base/errors.ts";
+import { invalidArgument } from "../base/errors.ts";
 import type { FsOptionValue } from "../linux/launch-program.ts";
 import {
   MOUNT_ATTR_NODEV,
@@ -37,6 +37,12 @@ export interface MountOptions {
   recursive: Attributes;
   /** MS_SHARED and the like, with MS_REC; 0: as it comes. */
   propagation: number;
+  /** Ids are mapped; "ridmap" those of the mounts below, too. */
+  idmap: "none" | "idmap" | "ridmap";
+  /** A new tmpfs begins with what it covers. */
+  tmpcopyup: boolean;
+  /** Changes the attributes of what is mounted there already. */
+  remount: boolean;
   /** For the filesystem: fsconfig(2) flags and strings. */
   data: [string, FsOptionValue][];
 }
@@ -78,12 +84,21 @@ const propagations: ReadonlyMap<string, number> = new Map([
 
 // Said for mount(2) only: the descriptor API has no such flag, and nothing would change.
 const without = new Set(["defaults", "silent", "loud"]);
-const unsupported = new Set(["remount", "tmpcopyup", "idmap", "ridmap"]);
+
+/** Options that say what is done, not with which attribute. */
+const kinds: ReadonlyMap<string, (result: MountOptions) => void> = new Map([
+  ["bind", (result) => void (result.bind = "bind")],
+  ["rbind", (result) => void (result.bind = "rbind")],
+  ["idmap", (result) => void (result.idmap = "idmap")],
+  ["ridmap", (result) => void (result.idmap = "ridmap")],
+  ["tmpcopyup", (result) => void (result.tmpcopyup = true)],
+  ["remount", (result) => void (result.remount = true)],
+]);
 
 /**
  * Sorts the options of one mount. Among contradicting options the last one wins, as with mount(8).
  * @param at the property, for errors: `mounts[3].options`
- * @throws CricketError unimplemented for an option that cricket knows and cannot do yet
+ * @throws CricketError invalid-argument for what is no option
  */
 export function parseMountOptions(options: readonly string[], at: string): MountOptions {
   const result: MountOptions = {
@@ -91,6 +106,9 @@ export function parseMountOptions(options: readonly string[], at: string): Mount
     attributes: { set: 0, clear: 0 },
     recursive: { set: 0, clear: 0 },
     propagation: 0,
+    idmap: "none",
+    tmpcopyup: false,
+    remount: false,
     data: [],
   };
   for (const option of options) apply(result, option, at);
@@ -99,12 +117,8 @@ export function parseMountOptions(options: readonly string[], at: string): Mount
 
 function apply(result: MountOptions, option: string, at: string): void {
   if (without.has(option)) return;
-  if (unsupported.has(option))
-    throw new CricketError("unimplemented", `${at}: ${option} is not implemented yet`);
-  if (option === "bind" || option === "rbind") {
-    result.bind = option;
-    return;
-  }
+  const kind = kinds.get(option);
+  if (kind !== undefined) return kind(result);
   const propagation = propagations.get(option);
   if (propagation !== undefined) {
     result.propagation = propagation;
@@ -133,8 +147,7 @@ function fsOption(option: string, at: string): [string, FsOptionValue] {
 export function mountOptionNames(): string[] {
   const names = [...attributes.keys()];
   return [
-    "bind",
-    "rbind",
+    ...kinds.keys(),
     ...without,
     ...names,
     ...names.map((name) => `r${name}`),

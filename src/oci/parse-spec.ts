@@ -29,6 +29,7 @@ import {
   required,
   string,
   stringifyExactIntegers,
+  uint32,
   uint64,
   type Shape,
 } from "./json-shape.ts";
@@ -49,18 +50,15 @@ const mount = object<Mount>({
   gidMappings: optional(listOf(idMapping)),
 });
 
-// 2^32-1 is -1 to setresuid(2), "leave it as it is": root would stay root.
-const id = integer(0, 0xfffffffe);
-
 const user = object<User>({
-  uid: required(id),
-  gid: required(id),
+  uid: required(uint32),
+  gid: required(uint32),
   umask: optional(integer(0, 0o777)),
-  additionalGids: optional(listOf(id)),
+  additionalGids: optional(listOf(uint32)),
 });
 
-const rlimit: Shape<Rlimit> = (value, at, unknown) => {
-  const limit = rlimitFields(value, at, unknown);
+const rlimit: Shape<Rlimit> = (value, at) => {
+  const limit = rlimitFields(value, at);
   if (limit.soft > limit.hard)
     throw invalidArgument(`${at}.soft is ${limit.soft}: above the hard limit ${limit.hard}`);
   return limit;
@@ -152,17 +150,7 @@ const ociVersion: Shape<string> = (value, at) => {
   throw invalidArgument(`${at} is ${JSON.stringify(version)}: not a version 1.x.y`);
 };
 
-const otherPlatforms = ["freebsd", "solaris", "vm", "windows", "zos"] as const;
-
-// "MAY be set if the target platform of this spec is" that one: so such a spec is not meant for this kernel.
-const spec: Shape<Spec> = (value, at, unknown) => {
-  const result = specFields(value, at, unknown);
-  for (const platform of otherPlatforms)
-    if ((value as Record<string, unknown>)[platform] !== undefined)
-      throw invalidArgument(`${platform} is set: this runtime is for Linux`);
-  return result;
-};
-const specFields = object<Spec>({
+const spec = object<Spec>({
   ociVersion: required(ociVersion),
   root: optional(root),
   hostname: optional(string),
@@ -179,17 +167,16 @@ const maxSpecBytes = 16 * 1024 * 1024;
 
 /**
  * Parses and checks the text of a config.json.
- * @param unknown gets the paths of properties that the runtime-spec does not have
  * @throws CricketError invalid-argument that names the property
  */
-export function parseSpec(text: string, unknown?: string[]): Spec {
+export function parseSpec(text: string): Spec {
   if (text.length > maxSpecBytes) throw invalidArgument(`config.json is longer than ${maxSpecBytes} bytes`);
-  return spec(parseExactIntegers(text, "config.json"), "", unknown);
+  return spec(parseExactIntegers(text, "config.json"), "");
 }
 
 /** The same for the `process` object alone, as `exec --process` reads it. */
-export function parseProcess(text: string, unknown?: string[]): Process {
-  return process(parseExactIntegers(text, "process.json"), "process", unknown);
+export function parseProcess(text: string): Process {
+  return process(parseExactIntegers(text, "process.json"), "process");
 }
 
 /** The same for `linux.resources` alone, as `update --resources` reads it. */

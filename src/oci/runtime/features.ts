@@ -40,6 +40,7 @@ export function features(version: string): Record<string, unknown> {
       },
       apparmor: { enabled: true },
       selinux: { enabled: true },
+      mountExtensions: { idmap: { enabled: true } },
       intelRdt: { enabled: false },
     },
     annotations: { "io.github.cricket.version": version },

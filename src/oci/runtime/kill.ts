@@ -8,8 +8,7 @@ import type { Runtime } from "./runtime.ts";
 /** @throws CricketError not-found, invalid-argument, failed-precondition when it does not run */
 export function killContainer({ store }: Runtime, id: string, signal: string, all: boolean): void {
   const state = store.get(id);
-  // 0 only asks whether it runs (kill(2)).
-  const number = signal === "0" ? 0 : signalNumber(signal);
+  const number = signalNumber(signal);
   const pidfd = store.status(state) === "stopped" ? undefined : store.openProcess(state);
   try {
     if (all) {

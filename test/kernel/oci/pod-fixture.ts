@@ -1,7 +1,6 @@
 // A pod and its containers without a daemon: pause, cgroups and files are real, the image is a tmpfs with the probe.
 import { randomBytes } from "node:crypto";
 import {
-  chmodSync,
   copyFileSync,
   lchownSync,
   mkdirSync,
@@ -21,9 +20,8 @@ import type {
 } from "../../../src/container/container-config.ts";
 import { resolveUser } from "../../../src/container/resolve-user.ts";
 import { CgroupManager } from "../../../src/linux/cgroup/cgroup-manager.ts";
-import { close } from "../../../src/linux/files.ts";
+import { close, openNamespace } from "../../../src/linux/files.ts";
 import { HelperBinary } from "../../../src/linux/helper-binary.ts";
-import type { OnListener } from "../../../src/linux/give-listener.ts";
 import type { Step } from "../../../src/linux/launch-program.ts";
 import type { Monitor } from "../../../src/linux/monitor.ts";
 import {
@@ -78,7 +76,6 @@ export interface ContainerRequest {
   /** Last change of the spec before it is compiled. */
   change?: (spec: Spec) => void;
   parentMount?: string;
-  onListener?: OnListener;
 }
 
 export interface Container {
@@ -102,8 +99,6 @@ export class Pod {
     this.#options = options;
     const name = `cricket-test-oci-${randomBytes(4).toString("hex")}`;
     this.directory = mkdtempSync(`/run/${name}-`);
-    // Root of a user namespace is a stranger to the host's files: it has to get through to the rootfs and the pod's files.
-    chmodSync(this.directory, 0o711);
     if (options.sharedDirectory === true) mountShared(this.directory);
     this.cgroupPath = `/${name}`;
     t.after(() => this.close());
@@ -123,7 +118,7 @@ export class Pod {
     this.cgroups.create(`${this.cgroupPath}/pause`);
     using join_ = this.cgroups.joinFiles(`${this.cgroupPath}/pause`);
     const { firstHostId } = this.#options;
-    const map = `0 ${firstHostId ?? 0} 65536\n`;
+    const map = [{ containerID: 0, hostID: firstHostId ?? 0, size: 65_536 }];
     const root = createMount("tmpfs", [["mode", "0755"]], 0);
     try {
       const spawned = await runSpawn(
@@ -135,7 +130,7 @@ export class Pod {
           cgroup: join_,
           pause: this.helper.pauseFd,
           rootfs: { mount: root, target: this.directory },
-          ...(firstHostId === undefined ? {} : { userMaps: { uidMap: map, gidMap: map } }),
+          ...(firstHostId === undefined ? {} : { userMaps: { uids: map, gids: map } }),
         }),
       );
       for (const socket of spawned.sockets) close(socket);
@@ -153,6 +148,8 @@ export class Pod {
     const directory = join(this.directory, id);
     mkdirSync(join(directory, "rootfs"), { recursive: true, mode: 0o711 });
     const cgroupPath = `${this.cgroupPath}/${id}`;
+    const userNamespace =
+      this.#options.firstHostId === undefined ? undefined : openNamespace(this.pausePid, "user");
     try {
       const { spec, env } = this.#buildSpec(id, rootfs, cgroupPath, request);
       this.cgroups.create(cgroupPath);
@@ -168,6 +165,7 @@ export class Pod {
           ...(request.parentMount === undefined ? {} : { parentMount: request.parentMount }),
         },
         join: namespaceJoins(spec, this.pausePidfd),
+        ...(userNamespace === undefined ? {} : { userNamespace }),
         cgroup,
         cgroupView: this.#cgroupView(cgroupPath),
         ...(spec.linux?.seccomp === undefined ? {} : { seccomp: compileSeccomp(spec.linux.seccomp) }),
@@ -175,14 +173,11 @@ export class Pod {
         parentDeathSignal: 9,
       });
       const logPath = join(directory, "log");
-      const monitor = await startMonitor(this.helper, program, {
-        containerDir: directory,
-        logPath,
-        ...(request.onListener === undefined ? {} : { onListener: request.onListener }),
-      });
+      const monitor = await startMonitor(this.helper, program, { containerDir: directory, logPath });
       return { monitor, spec, env, cgroupPath, logPath };
     } finally {
       close(rootfs);
+      if (userNamespace !== undefined) close(userNamespace);
     }
   }
 
@@ -206,12 +201,7 @@ export class Pod {
   }
 
   /** The same, with more steps once the container's namespaces are joined. */
-  async execWith(
-    container: Container,
-    args: string[],
-    more: Step[] = [],
-    onListener?: OnListener,
-  ): Promise<ExecResult> {
+  async execWith(container: Container, args: string[], more: Step[] = []): Promise<ExecResult> {
     using cgroup = this.cgroups.execSubgroup(container.cgroupPath, randomBytes(8).toString("hex"));
     const initPidfd = openPidfd(container.monitor.initPid);
     const { spec, env } = container;
@@ -226,7 +216,7 @@ export class Pod {
       });
       const joined = program.steps.findLastIndex(({ op }) => op === "joinNamespaces");
       program.steps.splice(joined + 1, 0, ...more);
-      return await runExec(this.helper, program, onListener === undefined ? {} : { onListener });
+      return await runExec(this.helper, program);
     } finally {
       close(initPidfd);
     }

@@ -4,7 +4,7 @@ import { compileContainer } from "../../../src/oci/compile-container.ts";
 import type { ContainerLaunch } from "../../../src/oci/container-launch.ts";
 import type { Linux } from "../../../src/oci/linux-spec.ts";
 import type { Mount, Spec } from "../../../src/oci/spec.ts";
-import { launch, ops, spec, stepsOf } from "./launch-fixtures.ts";
+import { isInOrder, launch, ops, spec, stepsOf } from "./launch-fixtures.ts";
 
 const compile = (changes: Partial<Spec>, linux: Partial<Linux> = {}, more: Partial<ContainerLaunch> = {}) =>
   compileContainer(launch({ spec: spec(changes, linux), ...more }));
@@ -155,4 +155,79 @@ test("`compileContainer()` uses a detached mount where it is given one", () => {
   );
   assert.ok(step?.op === "mountTree");
   assert.deepEqual(step.source, { fd: 33 });
+});
+
+const idMap = [{ containerID: 0, hostID: 100_000, size: 65_536 }];
+const otherMap = [{ containerID: 0, hostID: 5_000, size: 10 }];
+const idmapped = (destination: string, map = idMap): Mount => ({
+  destination,
+  source: "/s",
+  options: ["rbind"],
+  uidMappings: map,
+  gidMappings: map,
+});
+
+test("`compileContainer()` makes one user namespace for mounts with equal mappings, before everything else", () => {
+  const program = compile({ mounts: [idmapped("/a"), idmapped("/b", otherMap), idmapped("/c")] });
+  assert.deepEqual(ops(program).slice(0, 3), ["makeUserNamespace", "makeUserNamespace", "fork"]);
+  const used = program.steps.flatMap((step) => (step.op === "mountTree" ? [step.idmap] : []));
+  assert.deepEqual(
+    used,
+    [0, 1, 0].map((made) => ({ userNamespace: { made }, recursive: false })),
+  );
+});
+
+test("`compileContainer()` opens what is mounted before a user namespace is joined, and maps as it does", () => {
+  const linux: Partial<Linux> = {
+    namespaces: [{ type: "mount" }, { type: "user", path: "/proc/1/ns/user" }],
+    uidMappings: idMap,
+    gidMappings: idMap,
+  };
+  const more = { join: [{ fd: 5, types: ["user" as const] }], userNamespace: 6 };
+  const mounts = [
+    idmapped("/a"),
+    { ...idmapped("/b", []), options: ["rbind", "ridmap", "ro"] },
+    idmapped("/c", otherMap),
+  ];
+  const program = compile({ mounts }, linux, more);
+  const opens = program.steps.flatMap((step) => (step.op === "openMount" ? [step.idmap] : []));
+  assert.deepEqual(opens, [
+    { userNamespace: { fd: 6 }, recursive: false },
+    { userNamespace: { fd: 6 }, recursive: true },
+    { userNamespace: { made: 0 }, recursive: false },
+  ]);
+  const sources = program.steps.flatMap((step) =>
+    step.op === "mountTree" && step.target.length === 2 ? [step.source] : [],
+  );
+  assert.deepEqual(sources, [{ made: 1 }, { made: 2 }, { made: 3 }]);
+  assert.ok(
+    isInOrder(
+      program,
+      "makeUserNamespace",
+      "fork",
+      "ownStdio",
+      "openMount",
+      "hostDirectory",
+      "joinNamespaces",
+    ),
+  );
+});
+
+test("`compileContainer()` fills a tmpfs from below, with the mode and owner that no option gives", () => {
+  const copyUps = [["tmpcopyup"], ["tmpcopyup", "mode=700", "uid=1"]].map((options) => {
+    const program = compile({ mounts: [{ destination: "/d", type: "tmpfs", options }] });
+    return program.steps.flatMap((step) => (step.op === "mountFs" ? [step.copyUp] : []));
+  });
+  assert.deepEqual(copyUps, [[["content", "mode", "owner"]], [["content"]]]);
+});
+
+test("`compileContainer()` changes the attributes of an earlier mount by remount", () => {
+  const mounts: Mount[] = [
+    { destination: "/d", type: "tmpfs" },
+    { destination: "/d", options: ["remount", "bind", "ro", "nosuid"] },
+  ];
+  const changes = stepsOf(compile({ mounts }), "setMountAttributes");
+  assert.deepEqual(changes, [
+    { op: "setMountAttributes", target: "/d", set: 3, clear: 0, propagation: 0, recursive: false },
+  ]);
 });

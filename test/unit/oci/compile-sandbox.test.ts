@@ -63,3 +63,17 @@ test("`compileSandbox()` filters pause with the sandbox's own profile", () => {
   const seccomp = { program: new Uint8Array(8), flags: 4, listener: false };
   assert.deepEqual(ops(compile({ seccomp })).slice(-2), ["seccomp", "execFd"]);
 });
+
+test("`compileSandbox()` does as the host's root what a user namespace could not", () => {
+  const ids = (size: number) => [{ containerID: 0, hostID: 100_000, size }];
+  const namespaces = { network: true, ipc: true, pid: true, uts: true };
+  const rootfs = { mount: 10, target: "/run/s1" };
+  const program = compile({ namespaces, rootfs, userMaps: { uids: ids(65_536), gids: ids(1000) } });
+  assert.deepEqual(ops(program).slice(0, 4), ["writeProc", "hostDirectory", "fork", "joinCgroup"]);
+  const fork = program.steps.find((step) => step.op === "fork");
+  assert.ok(fork?.op === "fork" && (fork.flags & 0x10000000) !== 0);
+  assert.deepEqual(fork.idMaps, { uidMap: "0 100000 65536\n", gidMap: "0 100000 1000\n" });
+  assert.deepEqual(stepsOf(program, "attachRootfs"), [{ op: "attachRootfs", mount: 10, target: "." }]);
+  // The group that pause has elsewhere is not mapped here.
+  assert.deepEqual(stepsOf(program, "setIds"), [{ op: "setIds", uid: 65_535, gid: 0 }]);
+});
