@@ -21,13 +21,24 @@ export interface ContainerLayer {
   work: string;
 }
 
+export interface Owner {
+  uid: number;
+  gid: number;
+}
+
 const trashName = ".trash";
 
 /**
  * Makes the directories of a container's layer, or finds what an earlier call has made. `top` is the image's top
- * layer: what the container sees as "/" has the owner and mode of the uppermost directory.
+ * layer: what the container sees as "/" has the owner and mode of the uppermost directory. `mapOwner`: to the host's
+ * ids, where the layers are idmapped.
  */
-export function prepareContainerLayer(root: string, id: string, top?: string): ContainerLayer {
+export function prepareContainerLayer(
+  root: string,
+  id: string,
+  top?: string,
+  mapOwner: (owner: Owner) => Owner = (owner) => owner,
+): ContainerLayer {
   const directory = layerDirectory(root, id);
   const layer = { upper: join(directory, "upper"), work: join(directory, "work") };
   // Only root may pass: images hold setuid programs (CVE-2024-25621).
@@ -35,7 +46,8 @@ export function prepareContainerLayer(root: string, id: string, top?: string): C
   clearWork(directory);
   mkdirSync(layer.work, { mode: 0o700 });
   if (mkdirSync(layer.upper, { recursive: true }) === undefined) return layer;
-  const { mode, uid, gid } = top === undefined ? { mode: 0o755, uid: 0, gid: 0 } : statSync(top);
+  const { mode, ...owner } = top === undefined ? { mode: 0o755, uid: 0, gid: 0 } : statSync(top);
+  const { uid, gid } = mapOwner(owner);
   chownSync(layer.upper, uid, gid);
   chmodSync(layer.upper, mode & 0o7777);
   return layer;

@@ -3,6 +3,7 @@
 import { mkdtempSync, rmdirSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { NamedLayers, cloneLayer } from "./overlay-layers.ts";
 import { AT_FDCWD, close, fdPath, O_DIRECTORY, O_PATH, openat2 } from "../linux/files.ts";
 import { isAtLeast, kernelRelease } from "../linux/kernel-release.ts";
 import {
@@ -15,7 +16,7 @@ import {
   setMountAttributes,
   umount,
 } from "../linux/mount.ts";
-import { CricketError, invalidArgument, wrapError } from "../base/errors.ts";
+import { CricketError, errnoOf, invalidArgument, wrapError } from "../base/errors.ts";
 
 export interface OverlaySource {
   /** Layer directories, bottom first, as an image lists them. */
@@ -25,6 +26,12 @@ export interface OverlaySource {
   work?: string;
   /** MOUNT_ATTR_RDONLY on the mount; implied without `upper`. */
   readonly?: boolean;
+  /**
+   * A user namespace (nsfs descriptor) by which the ids of the layers are mapped. The writable layer is not mapped: what
+   * is written there has the ids of the host, and so has to be its directory. `attach`: by way of directories, as kernels
+   * need it that take no detached mounts as layers; not given: as this one does.
+   */
+  idmap?: { userNamespace: number; attach?: boolean };
 }
 
 /** How the layers are named to the kernel. Chosen by its release; tests choose themselves. */
@@ -70,12 +77,27 @@ export function createOverlay(source: OverlaySource, method = methodFor(source))
   // Overlayfs wants two directories at least.
   if (lowers.length + (upper === undefined ? 0 : 1) < 2) return bindOverlay(single, source);
   try {
+    return mountBy(method, source);
+  } catch (error) {
+    throw wrapError(`overlay of ${lowers.length} layers`, error);
+  }
+}
+
+function mountBy(method: OverlayMethod, source: OverlaySource): number {
+  try {
     if (method === "append") return appendLowers(source);
     if (method === "string") return withDescriptors(source, nameInOneString);
     return withDescriptors(source, mountAndDetach);
   } catch (error) {
-    throw wrapError(`overlay of ${lowers.length} layers`, error);
+    const { idmap } = source;
+    if (idmap === undefined || idmap.attach !== undefined || errnoOf(error) !== "EINVAL") throw error;
+    return mountBy(method, { ...source, idmap: { ...idmap, attach: true } });
   }
+}
+
+/** Top first. */
+function nameLayers(source: OverlaySource, nameOf: (path: string) => string): NamedLayers {
+  return new NamedLayers(source.lowers.toReversed(), source.idmap, nameOf);
 }
 
 function methodFor({ lowers }: OverlaySource): OverlayMethod {
@@ -90,7 +112,8 @@ function isReadonly({ upper, readonly }: OverlaySource): boolean {
 
 /** A detached bind mount of one directory. */
 function bindOverlay(directory: string, source: OverlaySource): number {
-  const fd = cloneMount(AT_FDCWD, directory, false);
+  const isLayer = source.upper === undefined;
+  const fd = isLayer ? cloneLayer(directory, source.idmap) : cloneMount(AT_FDCWD, directory, false);
   try {
     if (isReadonly(source)) setMountAttributes(fd, { set: MOUNT_ATTR_RDONLY }, false);
     return fd;
@@ -125,7 +148,8 @@ function appendLowers(source: OverlaySource): number {
     return fdPath(fd);
   };
   try {
-    const options = source.lowers.toReversed().map((path): FsOption => ["lowerdir+", nameOf(path)]);
+    using layers = nameLayers(source, nameOf);
+    const options = layers.names.map((name): FsOption => ["lowerdir+", name]);
     if (source.upper !== undefined) options.push(["upperdir", nameOf(source.upper)]);
     if (source.work !== undefined) options.push(["workdir", nameOf(source.work)]);
     return createMount("overlay", [...options, ...fixedOptions(source)], attributesOf(source));
@@ -154,7 +178,8 @@ function withDescriptors(
   };
   try {
     const { upper, work } = source;
-    const names: NamedDirectories = { lowerdir: source.lowers.toReversed().map(nameOf).join(":") };
+    using layers = nameLayers(source, nameOf);
+    const names: NamedDirectories = { lowerdir: layers.names.join(":") };
     if (upper !== undefined) names.upperdir = nameOf(upper);
     if (work !== undefined) names.workdir = nameOf(work);
     return use(names, source);

@@ -1,0 +1,27 @@
+// For kernels that cannot do something to a mount that is attached nowhere.
+import { mkdirSync, mkdtempSync, rmdirSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { AT_FDCWD, close, O_DIRECTORY, O_PATH, openat2 } from "../linux/files.ts";
+import { attachMount, MNT_DETACH, umount } from "../linux/mount.ts";
+
+/** Attaches a detached mount below a private directory, for as long as `use` looks at it. */
+export function withAttached<T>(mount: number, use: (root: number) => T): T {
+  // Nobody but root looks in: images hold set-user-ID programs (CVE-2024-25621).
+  const place = mkdtempSync(join(tmpdir(), "cricket-mount-"));
+  const path = join(place, "mount");
+  try {
+    mkdirSync(path);
+    attachMount(mount, path);
+    const root = openat2(AT_FDCWD, path, { flags: O_PATH | O_DIRECTORY });
+    try {
+      return use(root);
+    } finally {
+      close(root);
+      umount(path, MNT_DETACH);
+    }
+  } finally {
+    rmdirSync(path);
+    rmdirSync(place);
+  }
+}

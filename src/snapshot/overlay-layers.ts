@@ -1,0 +1,83 @@
+// The layers of an overlay as overlayfs is told of them. With mapped ids a layer is an idmapped mount of its directory.
+import { mkdirSync, mkdtempSync, rmdirSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { errnoOf, CricketError } from "../base/errors.ts";
+import { AT_FDCWD, close, fdPath } from "../linux/files.ts";
+import {
+  attachMount,
+  cloneMount,
+  MNT_DETACH,
+  MOUNT_ATTR_IDMAP,
+  setMountAttributes,
+  umount,
+} from "../linux/mount.ts";
+
+export interface LayerIdmap {
+  userNamespace: number;
+  attach?: boolean;
+}
+
+/** A detached mount of a layer's directory, idmapped where ids are mapped. */
+export function cloneLayer(directory: string, idmap: LayerIdmap | undefined): number {
+  const fd = cloneMount(AT_FDCWD, directory, false);
+  if (idmap === undefined) return fd;
+  try {
+    setMountAttributes(fd, { set: MOUNT_ATTR_IDMAP, usernsFd: idmap.userNamespace }, false);
+    return fd;
+  } catch (error) {
+    close(fd);
+    // mount_setattr(2): the filesystem has no FS_ALLOW_IDMAP.
+    if (errnoOf(error) !== "EINVAL") throw error;
+    throw new CricketError(
+      "failed-precondition",
+      `the filesystem of ${directory} has no idmapped mounts, which user namespaces need`,
+      { cause: error },
+    );
+  }
+}
+
+/** Names for the layers, which hold until it is disposed: overlayfs keeps private copies of what they stand for. */
+export class NamedLayers implements Disposable {
+  readonly names: readonly string[];
+  readonly #undo: (() => void)[] = [];
+
+  constructor(
+    directories: readonly string[],
+    idmap: LayerIdmap | undefined,
+    nameOf: (path: string) => string,
+  ) {
+    try {
+      this.names = idmap === undefined ? directories.map(nameOf) : this.#mapped(directories, idmap);
+    } catch (error) {
+      this[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  #mapped(directories: readonly string[], idmap: LayerIdmap): string[] {
+    const place = idmap.attach === true ? this.#makePlace() : undefined;
+    return directories.map((directory, index) => {
+      const fd = cloneLayer(directory, idmap);
+      this.#undo.push(() => close(fd));
+      if (place === undefined) return fdPath(fd);
+      const path = join(place, String(index));
+      mkdirSync(path);
+      this.#undo.push(() => rmdirSync(path));
+      attachMount(fd, path);
+      this.#undo.push(() => umount(path, MNT_DETACH));
+      return path;
+    });
+  }
+
+  // Nobody but root looks in: layers hold set-user-ID programs (CVE-2024-25621).
+  #makePlace(): string {
+    const place = mkdtempSync(join(tmpdir(), "cricket-layers-"));
+    this.#undo.push(() => rmdirSync(place));
+    return place;
+  }
+
+  [Symbol.dispose](): void {
+    for (const undo of this.#undo.splice(0).reverse()) undo();
+  }
+}
