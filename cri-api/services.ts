@@ -169,11 +169,6 @@ export const cricketService = {
     cricket.WaitContainerRequest,
     cricket.WaitContainerResponse,
   ),
-  StartAttached: cricketRpc.unary(
-    "StartAttached",
-    cricket.StartAttachedRequest,
-    cricket.StartAttachedResponse,
-  ),
   ExplainContainer: cricketRpc.unary(
     "ExplainContainer",
     cricket.ExplainContainerRequest,

@@ -26,6 +26,7 @@ import { notifySupervisor } from "./linux/sd-notify.ts";
 import { selectNetwork } from "./network/select-network.ts";
 import { liveAttachments, recoverSandboxes } from "./sandbox/recover-sandboxes.ts";
 import { SandboxStore } from "./sandbox/sandbox-store.ts";
+import { probeUserNamespaces } from "./sandbox/user-namespace-support.ts";
 import { nodeStats } from "./node-stats.ts";
 import { LayerUsage } from "./snapshot/layer-usage.ts";
 import { openLayerStore } from "./snapshot/open-layer-store.ts";
@@ -119,6 +120,7 @@ async function open(config: Config, log: Log, closing: CleanupStack): Promise<Da
     containers,
     events,
     facts: readNodeFacts(cgroups.layout, config.container, config.security),
+    userNamespaces: await probeUserNamespaces(helper, paths.layersRoot),
     stats: nodeStats({ cgroups, layerUsage, sandboxes, containers, network, paths }),
     sandboxRuns: new SingleFlight(),
     containerRuns: new SingleFlight(),

@@ -6,12 +6,7 @@ import type { Config } from "./config/config.ts";
 import { describeConfig } from "./config/load-config.ts";
 import type { Paths } from "./config/paths.ts";
 import type { Container, ContainerStore } from "./container/container-store.ts";
-import {
-  assertCanAttach,
-  assertCanStartAttached,
-  attachContainer,
-  startAttached,
-} from "./container/attach.ts";
+import { assertCanAttach, attachContainer } from "./container/attach.ts";
 import { createContainer } from "./container/create-container.ts";
 import { describeContainer, explainContainer, liveResources } from "./container/describe-container.ts";
 import { execStream } from "./container/exec-stream.ts";
@@ -30,7 +25,6 @@ import type {
   NodeUseCases,
   SandboxUseCases,
   StatsUseCases,
-  StreamChoice,
   StreamingUseCases,
   UseCases,
 } from "./cri/services.ts";
@@ -42,10 +36,11 @@ import type { PodNetwork } from "./network/pod-network.ts";
 import { describeSandbox } from "./sandbox/describe-sandbox.ts";
 import { assertCanForward, dialSandbox } from "./sandbox/port-forward.ts";
 import { runSandbox } from "./sandbox/run-sandbox.ts";
+import type { UserNamespaceSupport } from "./sandbox/user-namespace-support.ts";
 import type { Sandbox, SandboxStore } from "./sandbox/sandbox-store.ts";
 import { updateSandboxResources } from "./sandbox/update-sandbox-resources.ts";
 import { removeSandbox, stopSandbox } from "./sandbox/stop-sandbox.ts";
-import type { SessionRequest, Sessions } from "./streaming/serve-session.ts";
+import type { Sessions } from "./streaming/serve-session.ts";
 import type { StreamingServer } from "./streaming/streaming-server.ts";
 import type { LayerUsage } from "./snapshot/layer-usage.ts";
 import type { LayerStore } from "./snapshot/layer-store.ts";
@@ -67,6 +62,7 @@ export interface DaemonParts {
   stats: StatsUseCases;
   events: LifecycleEvents;
   facts: NodeFacts;
+  userNamespaces: UserNamespaceSupport;
   sandboxRuns: SingleFlight<Sandbox>;
   containerRuns: SingleFlight<Container>;
   sandboxLocks: KeyedLock;
@@ -114,6 +110,7 @@ function sandboxUseCases(parts: DaemonParts): SandboxUseCases {
     allowedSysctls: config.sandbox.allowedSysctls,
     shmSizeBytes: config.sandbox.shmSizeBytes,
     runtimeHandlers,
+    userNamespaces: parts.userNamespaces,
   };
   const containers = podContainers(removeParts(parts));
   const stop = { store: parts.sandboxes, locks: parts.sandboxLocks, paths, cgroups, network, containers };
@@ -168,10 +165,6 @@ export function streamingSessions(parts: DaemonParts): Sessions {
   return {
     exec: (request, streams) => execStream(request, streams, { store, cgroups, helper, paths, facts }),
     attach: (id, streams) => attachContainer(id, streams, { store, paths }),
-    startAttached: (id, streams) => {
-      const start = { store, sandboxes, locks: parts.containerLocks };
-      return startAttached(id, streams, { store, paths, start: () => startContainer(id, start) });
-    },
     dial: (id, port) => dialSandbox(id, port, { store: sandboxes, helper }),
   };
 }
@@ -185,19 +178,16 @@ function streamingUseCases(
       const containerId = assertCanExec(id, command, containers).id;
       return server.urlOf({ kind: "exec", containerId, command, streams });
     },
-    attach: (id, streams) => server.urlOf(attachRequest(assertCanAttach(id, containers), streams, false)),
-    startAttached: (id, streams) =>
-      server.urlOf(attachRequest(assertCanStartAttached(id, containers), streams, true)),
+    attach: (id, streams) => {
+      const container = assertCanAttach(id, containers);
+      // The container's own terminal decides: with one, all output is on stdout.
+      const tty = container.record.config.tty;
+      const choice = { ...streams, tty, stderr: streams.stderr && !tty };
+      return server.urlOf({ kind: "attach", containerId: container.id, streams: choice });
+    },
     portForward: (id, ports) =>
       server.urlOf({ kind: "portforward", sandboxId: assertCanForward(id, sandboxes).id, ports }),
   };
-}
-
-function attachRequest(container: Container, streams: StreamChoice, starts: boolean): SessionRequest {
-  // The container's own terminal decides: with one, all output is on stdout.
-  const tty = container.record.config.tty;
-  const choice = { ...streams, tty, stderr: streams.stderr && !tty };
-  return { kind: "attach", containerId: container.id, streams: choice, starts };
 }
 
 function imageUseCases({ images, containers }: DaemonParts): ImageUseCases {
@@ -211,7 +201,8 @@ function imageUseCases({ images, containers }: DaemonParts): ImageUseCases {
   };
 }
 
-function nodeUseCases({ network, config, log, version, facts }: DaemonParts): NodeUseCases {
+function nodeUseCases(parts: DaemonParts): NodeUseCases {
+  const { network, config, log, version, facts, userNamespaces } = parts;
   return {
     version: () => ({ runtimeName: "cricket", runtimeVersion: version }),
     status: () => {
@@ -224,9 +215,9 @@ function nodeUseCases({ network, config, log, version, facts }: DaemonParts): No
         handlers: [...runtimeHandlers].map((name) => ({
           name,
           recursiveReadOnlyMounts: true,
-          userNamespaces: false,
+          userNamespaces: userNamespaces.supported,
         })),
-        features: { supplementalGroupsPolicy: true, userNamespacesHostNetwork: false },
+        features: { supplementalGroupsPolicy: true, userNamespacesHostNetwork: userNamespaces.supported },
       };
     },
     describe: () =>

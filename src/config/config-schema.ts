@@ -111,6 +111,7 @@ export function configSchema(helperDir: string): ConfigSchema {
         defaultRlimits: rlimits([]),
         defaultEnv: stringsMatching([], /^[^=\0]+=[^\0]*$/, "not of the form KEY=value"),
         seccompProfile: optionalPath(),
+        imageVolumes: oneOf("bind", ["bind", "mkdir", "ignore"]),
       },
       security: {
         apparmorProfile: matching("cricket-default", /^[^\s"]+$/, "not the name of a profile"),

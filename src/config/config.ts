@@ -61,6 +61,11 @@ export interface ContainerDefaults {
   defaultEnv: string[];
   /** A JSON file that takes the place of the built-in RuntimeDefault profile; "" keeps the built-in one. */
   seccompProfile: string;
+  /**
+   * Volumes that an image declares: "bind" gives each a directory of the host that goes with the container, "mkdir" makes
+   * the directory in the container if it is missing, "ignore" does nothing.
+   */
+  imageVolumes: "bind" | "mkdir" | "ignore";
 }
 
 export interface SandboxDefaults {

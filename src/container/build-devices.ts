@@ -4,6 +4,8 @@ import type { Device, DeviceRule } from "../oci/linux-spec.ts";
 /** A device node and the access the container has to it: any of "r", "w", "m". */
 export interface GrantedDevice extends Device {
   permissions: string;
+  /** Where the host has it. */
+  hostPath?: string;
 }
 
 const character = (major: number, minor?: number): DeviceRule => ({

@@ -1,7 +1,9 @@
 // The mounts of a container: what every container has, then what the CRI asks for, parents before what is in them.
 import { posix } from "node:path";
-import { CricketError, invalidArgument } from "../base/errors.ts";
+import { invalidArgument } from "../base/errors.ts";
 import type { Mount } from "../oci/spec.ts";
+import { hostIdOf } from "../oci/user-namespace.ts";
+import { podIdMaps } from "../sandbox/user-namespace.ts";
 import type { ContainerSpecInput } from "./build-spec.ts";
 import type { ContainerMount } from "./container-config.ts";
 
@@ -23,7 +25,11 @@ export function buildMounts(input: ContainerSpecInput): Mount[] {
   const defaults = defaultMounts(input).filter(
     ({ destination }) => !taken.has(destination) && !(taken.has("/dev") && destination.startsWith("/dev/")),
   );
-  return sortByDepth([...defaults, ...asked]);
+  return sortByDepth([...defaults, ...(input.declaredVolumes ?? []).map(volumeMount), ...asked]);
+}
+
+function volumeMount({ destination, source }: { destination: string; source: string }): Mount {
+  return { destination, type: "bind", source, options: ["rbind", "rprivate", "rw"] };
 }
 
 // A mount would hide what was mounted below it before. The sort is stable: among equals the CRI's order stays.
@@ -48,7 +54,7 @@ function defaultMounts(input: ContainerSpecInput): Mount[] {
       destination: "/dev/pts",
       type: "devpts",
       source: "devpts",
-      options: ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+      options: ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", ...ttyGroup(input)],
     },
     {
       destination: "/dev/mqueue",
@@ -73,6 +79,12 @@ function defaultMounts(input: ContainerSpecInput): Mount[] {
   ];
 }
 
+// devpts refuses a group that the user namespace does not map; then the terminals are their owner's alone.
+function ttyGroup({ config }: ContainerSpecInput): string[] {
+  const gids = podIdMaps(config.security.namespaces)?.gids;
+  return gids === undefined || hostIdOf(gids, 5) !== undefined ? ["gid=5"] : [];
+}
+
 function procMount({ config }: ContainerSpecInput): Mount {
   const { namespaces } = config.security;
   const options = ["nosuid", "noexec", "nodev"];
@@ -92,7 +104,13 @@ function sysMount({ config }: ContainerSpecInput, access: string): Mount {
   const options = ["nosuid", "noexec", "nodev", access];
   // The same for sysfs and the network namespace.
   if (namespaces.network === "node" && namespaces.user?.mode === "pod")
-    return { destination: "/sys", type: "bind", source: "/sys", options: ["rbind", "rslave", ...options] };
+    return {
+      destination: "/sys",
+      type: "bind",
+      source: "/sys",
+      // With all that the host has mounted in it.
+      options: ["rbind", "rslave", ...options.map((option) => `r${option}`)],
+    };
   return { destination: "/sys", type: "sysfs", source: "sysfs", options };
 }
 
@@ -117,7 +135,9 @@ const propagations: Record<ContainerMount["propagation"], string> = {
 function buildMount(mount: ContainerMount, index: number, input: ContainerSpecInput): Mount {
   const field = `config.mounts[${index}]`;
   const destination = cleanDestination(mount.containerPath, field);
-  const source = mount.image === undefined ? mount.hostPath : imageSource(mount, input, field);
+  // An image is no path of the host: a detached mount takes the place of this one.
+  const source =
+    mount.image === undefined ? mount.hostPath : posix.join(input.rootfsPath, "../volumes", String(index));
   if (!source.startsWith("/"))
     throw invalidArgument(`${field}.host_path is ${JSON.stringify(source)}: not an absolute path`);
   if (source.includes("\0")) throw invalidArgument(`${field}.host_path has a NUL byte`);
@@ -130,7 +150,7 @@ function buildMount(mount: ContainerMount, index: number, input: ContainerSpecIn
   };
 }
 
-function cleanDestination(path: string, field: string): string {
+export function cleanDestination(path: string, field: string): string {
   if (!path.startsWith("/"))
     throw invalidArgument(`${field}.container_path is ${JSON.stringify(path)}: not an absolute path`);
   const clean = posix.normalize(path).replace(/(?<=.)\/+$/, "");
@@ -149,13 +169,6 @@ function accessOption(
   if (propagation !== "private")
     throw invalidArgument(`${field}.recursive_read_only needs private propagation`);
   return "rro";
-}
-
-function imageSource(mount: ContainerMount, input: ContainerSpecInput, field: string): string {
-  const source = input.imageMountSources?.get(mount.containerPath);
-  if (source === undefined)
-    throw new CricketError("unimplemented", `${field}.image: image volumes are not implemented yet`);
-  return source;
 }
 
 function mappings(mount: ContainerMount): Pick<Mount, "uidMappings" | "gidMappings"> {

@@ -8,6 +8,7 @@ import type { Device, Linux, Resources, Seccomp } from "../oci/linux-spec.ts";
 import { resolveSeccompProfile, type SeccompProfile } from "../oci/seccomp-profile.ts";
 import { SPEC_VERSION, type Process, type Rlimit, type Spec } from "../oci/spec.ts";
 import type { LinuxResources, SelinuxOptions } from "../sandbox/sandbox-config.ts";
+import { podIdMaps } from "../sandbox/user-namespace.ts";
 import { buildCapabilities } from "./build-capabilities.ts";
 import { buildDeviceRules, type GrantedDevice } from "./build-devices.ts";
 import { buildArgs, buildCwd, buildEnv } from "./build-command.ts";
@@ -68,8 +69,8 @@ export interface ContainerSpecInput {
   labels: SecurityLabels;
   /** The profile that config.linux.security_context.seccomp means: the built-in one, or the Localhost file, parsed. */
   seccompProfile?: SeccompProfile;
-  /** Where image volumes are mounted on the host, by container path. */
-  imageMountSources?: ReadonlyMap<string, string>;
+  /** Directories of the host for the volumes that the image declares. */
+  declaredVolumes?: readonly { destination: string; source: string }[];
 }
 
 export interface ContainerSpec {
@@ -146,11 +147,15 @@ function buildLinux(input: ContainerSpecInput): Linux {
   const { security } = config;
   const seccomp = buildSeccomp(input);
   const { maskedPaths, readonlyPaths } = buildHiddenPaths(security);
+  const maps = podIdMaps(security.namespaces);
   return {
     namespaces: buildNamespaces(input),
+    ...(maps === undefined ? {} : { uidMappings: maps.uids, gidMappings: maps.gids }),
     cgroupsPath: input.cgroupPath,
     resources: buildResources(input),
-    devices: input.devices.map(({ permissions: _permissions, ...device }): Device => device),
+    devices: input.devices.map(
+      ({ permissions: _permissions, hostPath: _hostPath, ...device }): Device => device,
+    ),
     maskedPaths,
     readonlyPaths,
     ...(seccomp === undefined ? {} : { seccomp }),

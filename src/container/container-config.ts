@@ -19,7 +19,7 @@ export interface ContainerMount {
   uidMappings: IdMapping[];
   gidMappings: IdMapping[];
   /** An image to mount instead of a host path. */
-  image?: { reference: string; subPath: string };
+  image?: { reference: string; userSpecified: string; subPath: string };
 }
 
 export interface ContainerDevice {

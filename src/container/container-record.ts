@@ -10,6 +10,7 @@
 import type { LinuxResources, SandboxMetadata } from "../sandbox/sandbox-config.ts";
 import type { ProcessIdentity } from "../sandbox/sandbox-record.ts";
 import type { ContainerConfig } from "./container-config.ts";
+import type { ImageVolume } from "./image-volumes.ts";
 
 export interface ContainerImage {
   /** "sha256:<config digest>". */
@@ -40,6 +41,8 @@ export interface ContainerRecord {
   sandboxMetadata: SandboxMetadata;
   config: ContainerConfig;
   image: ContainerImage;
+  /** Images that are mounted into it. */
+  imageVolumes?: ImageVolume[];
   user: ContainerUser;
   stopSignal: string;
   /** What is set now: the config's resources, changed by UpdateContainerResources. */

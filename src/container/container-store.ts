@@ -130,6 +130,10 @@ export class ContainerStore {
 
   /** Images that containers use, being made or not: they must not be removed. */
   imageIds(): Set<string> {
-    return new Set([...this.#containers.values()].map((container) => container.record.image.id));
+    const used = [...this.#containers.values()].flatMap(({ record: { image, imageVolumes = [] } }) => [
+      image.id,
+      ...imageVolumes.map(({ imageId }) => imageId),
+    ]);
+    return new Set(used);
   }
 }

@@ -3,7 +3,7 @@
 import { mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { CleanupStack } from "../base/cleanup-stack.ts";
-import { CricketError, failedPrecondition, wrapError } from "../base/errors.ts";
+import { CricketError, failedPrecondition } from "../base/errors.ts";
 import { failpoint } from "../base/failpoint.ts";
 import { newId } from "../base/ids.ts";
 import type { Log } from "../base/log.ts";
@@ -19,9 +19,11 @@ import type { Sandbox, SandboxStore } from "../sandbox/sandbox-store.ts";
 import type { LayerStore } from "../snapshot/layer-store.ts";
 import type { SecurityLabels } from "./build-spec.ts";
 import { checkMounts } from "./check-mounts.ts";
+import { checkUserNamespace } from "./check-user-namespace.ts";
 import type { ContainerConfig } from "./container-config.ts";
 import { containerKey, nowNs, type ContainerRecord } from "./container-record.ts";
 import type { Container, ContainerStore } from "./container-store.ts";
+import { resolveImageVolumes, wrapCreateError } from "./image-volumes.ts";
 import { prepareLaunch, type LaunchRequest, type PreparedLaunch } from "./prepare-launch.ts";
 import type { NodeFacts } from "./node-facts.ts";
 import { releaseContainer } from "./release-container.ts";
@@ -68,19 +70,22 @@ async function makeContainer(
   parts: CreateParts,
 ): Promise<Container> {
   assertReady(sandbox);
+  checkUserNamespace(sandbox.record.config, config);
   const image = parts.images.resolveForContainer(config.image.reference);
-  // From here on the image cannot be removed; once the record is there, the record keeps it.
-  const releaseImage = parts.images.hold(image.imageId);
+  const releases: (() => void)[] = [];
   try {
+    const imageVolumes = resolveImageVolumes(config.mounts, parts.images);
+    // From here on the images cannot be removed; once the record is there, the record keeps them.
+    for (const { imageId } of [image, ...imageVolumes]) releases.push(parts.images.hold(imageId));
     await checkMounts(config.mounts);
     const labels = await securityLabels(config, parts);
-    const record = intent(sandbox, config, image, parts);
+    const record = { ...intent(sandbox, config, image, parts), imageVolumes };
     const container = parts.store.add(record);
     return await populate({ container, sandbox, image, labels, parts });
   } catch (error) {
-    throw wrapError(`create container ${config.metadata.name}`, error);
+    throw wrapCreateError(`create container ${config.metadata.name}`, error);
   } finally {
-    releaseImage();
+    for (const release of releases) release();
   }
 }
 
@@ -172,7 +177,6 @@ async function launchMonitor(
     maxLogLineBytes: parts.facts.logMaxLineBytes,
     oomEvents: launch.oomEvents,
     killCgroup: launch.killCgroup,
-    onListener: launch.onListener,
   });
   for (const warning of monitor.warnings) parts.log.debug("container launch", { id, warning });
   return monitor;

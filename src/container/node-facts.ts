@@ -11,6 +11,7 @@ import { compileSeccomp } from "../oci/compile-seccomp.ts";
 import { parseSeccompProfile, resolveSeccompProfile, type SeccompProfile } from "../oci/seccomp-profile.ts";
 import { Apparmor } from "./apparmor.ts";
 import type { HostFacts } from "./build-spec.ts";
+import type { ImageVolumePolicy } from "./image-volumes.ts";
 
 export interface NodeFacts {
   host: HostFacts;
@@ -18,6 +19,7 @@ export interface NodeFacts {
   seccompProfile: SeccompProfile;
   logMaxLineBytes: number;
   apparmor: Apparmor;
+  imageVolumes: ImageVolumePolicy;
 }
 
 /** @throws CricketError invalid-argument for a configured seccomp profile that cannot be used */
@@ -42,6 +44,7 @@ export function readNodeFacts(
       defaults.seccompProfile === "" ? defaultSeccompProfile : readSeccompProfile(defaults.seccompProfile),
     logMaxLineBytes: defaults.logMaxLineBytes,
     apparmor: new Apparmor(security.apparmorProfile),
+    imageVolumes: defaults.imageVolumes,
   };
 }
 

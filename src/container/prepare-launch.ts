@@ -1,10 +1,11 @@
 // Everything a container's launch needs, gathered: rootfs, user, spec, cgroup, and the program made of them. The
 // descriptors live until the monitor has its own copies.
 import { mkdirSync } from "node:fs";
+import { join } from "node:path";
 import { failedPrecondition, invalidArgument } from "../base/errors.ts";
 import type { CgroupJoin } from "../linux/cgroup/cgroup-manager.ts";
-import { close } from "../linux/files.ts";
-import type { OnListener } from "../linux/give-listener.ts";
+import { giveCgroup } from "../linux/cgroup/cgroup-owner.ts";
+import { close, openNamespace } from "../linux/files.ts";
 import type { LaunchProgram } from "../linux/launch-program.ts";
 import { findMount, readMountinfo } from "../linux/mountinfo.ts";
 import { openSameProcess } from "../linux/pidfd.ts";
@@ -12,14 +13,16 @@ import type { ResolvedImage } from "../image/image-service.ts";
 import { compileContainer } from "../oci/compile-container.ts";
 import { compileSeccomp } from "../oci/compile-seccomp.ts";
 import { cgroupViewOf } from "../oci/cgroup-view.ts";
-import { sendListener } from "../oci/seccomp-listener.ts";
 import type { SeccompProfile } from "../oci/seccomp-profile.ts";
 import type { Spec } from "../oci/spec.ts";
+import { cgroupOwner } from "../oci/user-namespace.ts";
 import { sandboxFiles, sandboxHostname } from "../sandbox/sandbox-files.ts";
 import type { PauseProcess } from "../sandbox/pause-process.ts";
 import type { Sandbox } from "../sandbox/sandbox-store.ts";
+import { podIdMaps, toHostIds } from "../sandbox/user-namespace.ts";
 import { prepareContainerLayer } from "../snapshot/container-layer.ts";
 import { createOverlay } from "../snapshot/overlay.ts";
+import type { GrantedDevice } from "./build-devices.ts";
 import { namespaceJoins } from "./build-namespaces.ts";
 import { buildContainerSpec, type ContainerSpec, type SecurityLabels } from "./build-spec.ts";
 import { needsRawEnv, writeBundle } from "./bundle.ts";
@@ -27,6 +30,12 @@ import type { ContainerConfig } from "./container-config.ts";
 import type { ContainerRecord, ContainerUser } from "./container-record.ts";
 import type { Container } from "./container-store.ts";
 import type { CreateParts } from "./create-container.ts";
+import {
+  declaredVolumes,
+  type DeclaredVolume,
+  makeVolumeDirectories,
+  mountImageVolumes,
+} from "./image-volumes.ts";
 import { readSeccompProfile } from "./node-facts.ts";
 import { hostDevices, resolveDevices } from "./resolve-devices.ts";
 import { resolveUser, type ResolvedUser } from "./resolve-user.ts";
@@ -45,7 +54,6 @@ export interface PreparedLaunch extends Disposable {
   rawEnv: Uint8Array[] | undefined;
   oomEvents: number | undefined;
   killCgroup: number | undefined;
-  onListener: OnListener;
 }
 
 /** SIGKILL: a container never runs on without the monitor that holds its output and exit status. */
@@ -66,11 +74,19 @@ type Prepared = Omit<PreparedLaunch, typeof Symbol.dispose>;
 function prepare(request: LaunchRequest, descriptors: DisposableDescriptors): Prepared {
   const { container, image, parts } = request;
   const { id, config } = container.record;
-  const rootfs = descriptors.add(mountRootfs(id, image, parts));
+  const userNamespace = openUserNamespace(request, descriptors);
+  const rootfs = descriptors.add(mountRootfs(request, userNamespace));
   const user = resolveUser(rootfs, config.security, image.config.user);
   const target = openTarget(request);
   if (target !== undefined) descriptors.add(target.pidfd);
-  const { spec, env } = buildSpec(request, user, target?.pid);
+  const devices = [...(config.security.privileged ? hostDevices() : []), ...resolveDevices(config.devices)];
+  const volumes = prepareVolumes(request, userNamespace, descriptors);
+  const { spec, env } = buildSpec(request, {
+    user,
+    devices,
+    targetPid: target?.pid,
+    volumes: volumes.declared,
+  });
   writeBundle(id, spec, parts.paths);
   container.bundle = { spec, env };
   const cgroup = prepareCgroup(container.record, spec, parts, descriptors);
@@ -81,6 +97,11 @@ function prepare(request: LaunchRequest, descriptors: DisposableDescriptors): Pr
     env,
     rootfs: { mount: rootfs, ...rootfsPlace(id, config, parts) },
     join: namespaceJoins(spec, pauseOf(request.sandbox).pidfd, target?.pidfd),
+    ...(userNamespace === undefined ? {} : { userNamespace }),
+    detached: volumes.detached,
+    copyUp: new Set(volumes.declared.map(({ destination }) => destination)),
+    directories: volumes.directories,
+    deviceNodes: new Map(devices.map(({ path, hostPath = path }) => [path, hostPath])),
     cgroup: cgroup.join,
     cgroupView: cgroupViewOf(container.record.cgroupPath, parts.cgroups.layout),
     ...seccomp,
@@ -89,12 +110,6 @@ function prepare(request: LaunchRequest, descriptors: DisposableDescriptors): Pr
   });
   return {
     program,
-    onListener(listener, pid) {
-      const { ociVersion, annotations = {} } = spec;
-      const bundle = parts.paths.containerDir(id);
-      const state = { ociVersion, id, status: "creating" as const, pid, bundle, annotations };
-      sendListener(spec.linux?.seccomp, state, listener, pid);
-    },
     user: { uid: user.uid, gid: user.gid, supplementalGroups: user.additionalGids },
     rawEnv: needsRawEnv(env) ? env : undefined,
     oomEvents: cgroup.oomEvents,
@@ -116,6 +131,8 @@ function prepareCgroup(
 ): PreparedCgroup {
   cgroups.create(cgroupPath, { ...config.resources, pidsLimit: BigInt(facts.host.pidsLimit) });
   cgroups.setDevices(cgroupPath, spec.linux?.resources?.devices ?? []);
+  const owner = cgroupOwner(spec);
+  if (owner !== undefined) giveCgroup(cgroups.layout, cgroupPath, owner);
   const join = descriptors.use(cgroups.joinFiles(cgroupPath));
   const oomEvents = cgroups.oomEventsFile(cgroupPath);
   if (oomEvents !== undefined) descriptors.add(oomEvents);
@@ -128,16 +145,63 @@ function pauseOf({ id, pause }: Sandbox): PauseProcess {
 }
 
 /** The overlay of the image's layers and the container's own, as a detached mount: the host never sees it. */
-function mountRootfs(id: string, image: ResolvedImage, parts: CreateParts): number {
+function mountRootfs({ container, image, parts }: LaunchRequest, userNamespace?: number): number {
+  const { id, config } = container.record;
+  const maps = podIdMaps(config.security.namespaces);
   const lowers = image.chainIds.map((chainId) => parts.layers.path(chainId));
-  const { upper, work } = prepareContainerLayer(parts.paths.containerLayersRoot, id, lowers.at(-1));
-  return createOverlay({ lowers, upper, work });
+  const { upper, work } = prepareContainerLayer(parts.paths.containerLayersRoot, id, lowers.at(-1), (owner) =>
+    toHostIds(maps, owner),
+  );
+  return createOverlay({
+    lowers,
+    upper,
+    work,
+    ...(userNamespace === undefined ? {} : { idmap: { userNamespace } }),
+  });
+}
+
+/** The pod's, held by pause: should that be gone, joining it fails. */
+function openUserNamespace(
+  { container, sandbox }: LaunchRequest,
+  descriptors: DisposableDescriptors,
+): number | undefined {
+  if (podIdMaps(container.record.config.security.namespaces) === undefined) return undefined;
+  return descriptors.add(openNamespace(pauseOf(sandbox).identity.pid, "user"));
+}
+
+interface PreparedVolumes {
+  detached: Map<string, number>;
+  declared: DeclaredVolume[];
+  directories: string[];
+}
+
+function prepareVolumes(
+  { container, image, parts }: LaunchRequest,
+  userNamespace: number | undefined,
+  descriptors: DisposableDescriptors,
+): PreparedVolumes {
+  const { id, config, imageVolumes = [] } = container.record;
+  const { images, layers, facts, paths } = parts;
+  const detached = mountImageVolumes(imageVolumes, config.mounts, { images, layers, userNamespace }, (fd) =>
+    descriptors.add(fd),
+  );
+  const places = facts.imageVolumes === "ignore" ? [] : declaredVolumes(image.config.volumes, config.mounts);
+  if (facts.imageVolumes !== "bind") return { detached, declared: [], directories: places };
+  const owner = toHostIds(podIdMaps(config.security.namespaces), { uid: 0, gid: 0 });
+  const root = join(paths.containerLayerDir(id), "volumes");
+  return { detached, declared: makeVolumeDirectories(places, root, owner), directories: [] };
+}
+
+interface Resolved {
+  volumes: readonly DeclaredVolume[];
+  user: ResolvedUser;
+  devices: readonly GrantedDevice[];
+  targetPid: number | undefined;
 }
 
 function buildSpec(
   { container, sandbox, image, labels, parts }: LaunchRequest,
-  user: ResolvedUser,
-  targetPid?: number,
+  { user, devices, targetPid, volumes }: Resolved,
 ): ContainerSpec {
   const { id, config, cgroupPath } = container.record;
   const sandboxConfig = sandbox.record.config;
@@ -159,9 +223,8 @@ function buildSpec(
     rootfsPath: parts.paths.containerRootfs(id),
     cgroupPath,
     labels,
-    devices: config.security.privileged
-      ? [...hostDevices(), ...resolveDevices(config.devices)]
-      : resolveDevices(config.devices),
+    devices,
+    declaredVolumes: volumes,
     ...(seccompProfile === undefined ? {} : { seccompProfile }),
   });
 }

@@ -26,7 +26,9 @@ function resolveDevice(device: ContainerDevice, field: string): GrantedDevice[] 
   const { path, stats } = find(device.hostPath, field);
   const found = stats.isDirectory()
     ? listDevices(path, containerPath, device.permissions)
-    : [describe(stats, containerPath, device.permissions)].filter((entry) => entry !== undefined);
+    : [describe(stats, { hostPath: path, path: containerPath, permissions: device.permissions })].filter(
+        (entry) => entry !== undefined,
+      );
   if (found.length === 0) throw invalidArgument(`${field}.host_path ${device.hostPath} is not a device`);
   return found;
 }
@@ -61,22 +63,25 @@ function listDevices(directory: string, containerDirectory: string, permissions:
     if (entry.isDirectory()) found.push(...listDevices(path, containerPath, permissions));
     if (!entry.isCharacterDevice() && !entry.isBlockDevice()) continue;
     const stats = statSync(path, { throwIfNoEntry: false });
-    const device = stats === undefined ? undefined : describe(stats, containerPath, permissions);
+    const place = { hostPath: path, path: containerPath, permissions };
+    const device = stats === undefined ? undefined : describe(stats, place);
     if (device !== undefined) found.push(device);
   }
   return found;
 }
 
-function describe(stats: Stats, path: string, permissions: string): GrantedDevice | undefined {
+function describe(
+  stats: Stats,
+  place: Pick<GrantedDevice, "hostPath" | "path" | "permissions">,
+): GrantedDevice | undefined {
   if (!stats.isCharacterDevice() && !stats.isBlockDevice()) return undefined;
   return {
     type: stats.isBlockDevice() ? "b" : "c",
-    path,
+    ...place,
     ...deviceNumbers(stats.rdev),
     fileMode: stats.mode & 0o7777,
     uid: stats.uid,
     gid: stats.gid,
-    permissions,
   };
 }
 

@@ -19,10 +19,18 @@ import { pinNetns } from "./netns-pin.ts";
 import { PauseProcess } from "./pause-process.ts";
 import { releaseSandbox } from "./release-sandbox.ts";
 import type { SandboxConfig } from "./sandbox-config.ts";
-import { mountShm, sandboxFiles, sandboxHostname, writeSandboxFiles } from "./sandbox-files.ts";
+import {
+  giveSandboxFiles,
+  mountShm,
+  sandboxFiles,
+  sandboxHostname,
+  writeSandboxFiles,
+} from "./sandbox-files.ts";
 import { pauseCgroup, sandboxKey, type SandboxRecord } from "./sandbox-record.ts";
 import { resolveSysctls, type Sysctl } from "./sandbox-sysctls.ts";
 import type { Sandbox, SandboxStore } from "./sandbox-store.ts";
+import { podIdMaps, toHostIds } from "./user-namespace.ts";
+import type { UserNamespaceSupport } from "./user-namespace-support.ts";
 
 export interface SandboxParts {
   store: SandboxStore;
@@ -36,6 +44,7 @@ export interface SandboxParts {
   cgroupParent: string;
   allowedSysctls: readonly string[];
   shmSizeBytes: number;
+  userNamespaces: UserNamespaceSupport;
   /** Names of configured runtime handlers; "" is the embedded runtime. */
   runtimeHandlers: ReadonlySet<string>;
 }
@@ -65,10 +74,11 @@ export async function runSandbox(
 function validate(config: SandboxConfig, handler: string, parts: SandboxParts): Sysctl[] {
   if (!parts.runtimeHandlers.has(handler))
     throw invalidArgument(`runtime handler ${JSON.stringify(handler)} is not configured`);
-  if (config.security.namespaces.user?.mode === "pod")
+  const { userNamespaces } = parts;
+  if (podIdMaps(config.security.namespaces) !== undefined && !userNamespaces.supported)
     throw new CricketError(
-      "unimplemented",
-      "linux.security_context.namespace_options.userns_options: user namespaces are not implemented yet",
+      "failed-precondition",
+      `config.linux.security_context.namespace_options.userns_options: ${userNamespaces.missing}`,
     );
   return resolveSysctls(config.sysctls, config.security.namespaces, parts.allowedSysctls);
 }
@@ -135,9 +145,11 @@ async function populate(sandbox: Sandbox, sysctls: Sysctl[], parts: SandboxParts
   }
   const files = sandboxFiles(parts.paths.sandboxDir(id), config);
   failpoint("run-sandbox/network-attached");
-  if (config.security.namespaces.ipc === "pod") mountShm(files.shm, parts.shmSizeBytes);
+  const owner = toHostIds(podIdMaps(config.security.namespaces), { uid: 0, gid: 0 });
+  if (config.security.namespaces.ipc === "pod") mountShm(files.shm, parts.shmSizeBytes, owner);
   failpoint("run-sandbox/shm-mounted");
   writeSandboxFiles(files, hostname, config, ips);
+  giveSandboxFiles(files, owner);
   return ips;
 }
 
@@ -150,6 +162,7 @@ async function spawnPause(
 ): Promise<SpawnedProcess> {
   const { record } = sandbox;
   const { namespaces } = record.config.security;
+  const maps = podIdMaps(namespaces);
   parts.cgroups.create(record.cgroupPath);
   const path = pauseCgroup(record);
   parts.cgroups.create(path);
@@ -162,6 +175,7 @@ async function spawnPause(
       pid: namespaces.pid === "pod",
       uts: namespaces.network === "pod",
     },
+    ...(maps === undefined ? {} : { userMaps: maps }),
     hostname,
     sysctls,
     cgroup: join,

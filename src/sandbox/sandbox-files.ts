@@ -1,5 +1,5 @@
 // The files every container of a pod sees: /etc/hostname, /etc/hosts, /etc/resolv.conf and /dev/shm.
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chownSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { hostname as hostName } from "node:os";
 import { join } from "node:path";
 import { errnoOf } from "../base/errors.ts";
@@ -86,8 +86,13 @@ function readOptional(path: string): string {
   }
 }
 
-/** Mounts the tmpfs that all containers of the pod see as /dev/shm. */
-export function mountShm(path: string, sizeBytes: number): void {
+/** To the root of the pod's user namespace, who may write to them as root may in other pods. */
+export function giveSandboxFiles(files: SandboxFiles, { uid, gid }: { uid: number; gid: number }): void {
+  for (const path of [files.hostname, files.hosts, files.resolvConf]) chownSync(path, uid, gid);
+}
+
+/** Mounts the tmpfs that all containers of the pod see as /dev/shm; `owner` has it. */
+export function mountShm(path: string, sizeBytes: number, owner: { uid: number; gid: number }): void {
   mkdirSync(path, { mode: 0o700 });
   const attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
   const fd = createMount(
@@ -95,6 +100,8 @@ export function mountShm(path: string, sizeBytes: number): void {
     [
       ["source", "shm"],
       ["mode", "1777"],
+      ["uid", String(owner.uid)],
+      ["gid", String(owner.gid)],
       ["size", String(sizeBytes)],
     ],
     attributes,

@@ -1,6 +1,7 @@
 // Sysctls of a pod: only namespaced ones, and only in namespaces the pod has to itself.
 import { invalidArgument } from "../base/errors.ts";
 import type { NamespaceOptions } from "./sandbox-config.ts";
+import { podIdMaps } from "./user-namespace.ts";
 
 export interface Sysctl {
   /** "/proc/sys/net/ipv4/ip_forward" */
@@ -26,10 +27,11 @@ export function resolveSysctls(
     const parts = parseName(given);
     assertAllowed(parts.join("."), namespaces, allowed);
     if (/[\0\n]/.test(value)) throw invalidArgument(`sysctl ${given} has a value with a newline or NUL`);
-    values.set(parts.join("/"), value);
+    const path = parts.join("/");
+    values.set(path, path === pingGroups ? mappedGroups(value, namespaces) : value);
   }
   const defaults =
-    namespaces.network === "pod" ? podNetworkDefaults.filter(([path]) => !values.has(path)) : [];
+    namespaces.network === "pod" ? podNetworkDefaults(namespaces).filter(([path]) => !values.has(path)) : [];
   return [
     ...defaults.map(([path, value]) => ({ path: `/proc/sys/${path}`, value, optional: true })),
     ...[...values].map(([path, value]) => ({ path: `/proc/sys/${path}`, value, optional: false })),
@@ -37,12 +39,23 @@ export function resolveSysctls(
 }
 
 // What the field's runtimes have set since ports and ping no longer need a capability in pods.
-const podNetworkDefaults: readonly (readonly [string, string])[] = [
+const podNetworkDefaults = (namespaces: NamespaceOptions): readonly (readonly [string, string])[] => [
   ["net/ipv4/ip_unprivileged_port_start", "0"],
-  ["net/ipv4/ping_group_range", "0 2147483647"],
+  [pingGroups, mappedGroups("0 2147483647", namespaces)],
   // A pod must not be able to give another one its routes (CVE-2020-10749).
   ["net/ipv6/conf/default/accept_ra", "0"],
 ];
+
+const pingGroups = "net/ipv4/ping_group_range";
+
+// In a user namespace the kernel takes only groups that it maps, and answers EINVAL to the whole range otherwise.
+function mappedGroups(value: string, namespaces: NamespaceOptions): string {
+  const [gids] = podIdMaps(namespaces)?.gids ?? [];
+  const range = /^\s*(\d+)\s+(\d+)\s*$/.exec(value);
+  if (gids === undefined || range === null) return value;
+  const last = gids.containerID + gids.size - 1;
+  return [range[1], range[2]].map((bound) => Math.min(Number(bound), last)).join(" ");
+}
 
 // sysctl(8) accepts "net/ipv4/..." too; there a dot belongs to the name (an interface such as eth0.100).
 function parseName(given: string): string[] {

@@ -156,6 +156,28 @@ describe(
       assert.ok(!ip("link", "show", "master", "cnitest0").includes("veth"));
     });
 
+    test("the network of a pod's user namespace", requires("user-namespaces"), async () => {
+      const bridge = { type: "bridge", bridge: "cnitest1", isGateway: true, ipam: ipam("10.78.0.0/24") };
+      await use(
+        list("owned", { type: "loopback" }, bridge, {
+          type: "portmap",
+          capabilities: { portMappings: true },
+        }),
+      );
+      const { POD, CONTAINER } = v1.NamespaceMode;
+      const ids = [{ hostId: 1_000_000, containerId: 0, length: 65_536 }];
+      const namespaceOptions = { pid: CONTAINER, usernsOptions: { mode: POD, uids: ids, gids: ids } };
+      const linux = { securityContext: { namespaceOptions } };
+      const pod = await node.runPod("owned", { more: { linux } });
+      const [address = ""] = await addressesOf(node, pod.id);
+      const containerId = await pod.start({ name: "main", command: ["sleep", "1000"], more: { linux } });
+      assert.match(await exec(node, containerId, "ip", "addr"), new RegExp(`inet ${address}/24 .* eth0`));
+      assert.match(await exec(node, containerId, "ip", "route"), /^default via 10\.78\.0\.1 dev eth0/m);
+      assert.match(await exec(node, containerId, "cat", "/proc/self/uid_map"), / 1000000 /);
+      await pod.remove();
+      assert.deepEqual(leases("owned"), []);
+    });
+
     test("pods reach each other, and keep their addresses when the daemon is killed", async () => {
       await use(list("pair", { type: "bridge", bridge: "cnitest1", ipam: ipam("10.78.0.0/24") }));
       const [one, two] = [await node.runPod("one"), await node.runPod("two")];

@@ -53,14 +53,10 @@ export async function runOci(argv: readonly string[]): Promise<number> {
   const [name = "help", ...rest] = globals.operands;
   if (globals.switches.has("version")) return printVersion();
   if (name === "help" || globals.switches.has("help")) return printHelp();
-  return tryVerb(name, rest, globals);
-}
-
-async function tryVerb(name: string, argv: readonly string[], globals: ParsedFlags): Promise<number> {
   let verb: Verb | undefined;
   try {
     verb = await loadVerb(name, globals);
-    return verb === undefined ? unknownVerb(name, globals) : await runVerb(verb, argv, globals);
+    return await runVerb(verb, rest, globals);
   } catch (error) {
     const prefix = verb?.failure === undefined || error instanceof UsageError ? "" : `${verb.failure}: `;
     report(globals, "error", prefix + messageOf(error));
@@ -68,19 +64,14 @@ async function tryVerb(name: string, argv: readonly string[], globals: ParsedFla
   }
 }
 
-/** Has an exit status of its own, as with runc. */
-function unknownVerb(name: string, globals: ParsedFlags): number {
-  report(globals, "error", `No help topic for '${name}'`);
-  return 3;
-}
-
-async function loadVerb(name: string, globals: ParsedFlags): Promise<Verb | undefined> {
+async function loadVerb(name: string, globals: ParsedFlags): Promise<Verb> {
   const load = Object.hasOwn(verbs, name) ? verbs[name] : undefined;
   if (name === "checkpoint" || name === "restore")
     throw new UsageError(
       `${name}: checkpoints are not implemented yet (criu ${globals.texts.get("criu") ?? ""})`,
     );
-  return load?.();
+  if (load === undefined) throw new UsageError(`No help topic for '${name}'`);
+  return load();
 }
 
 async function runVerb(verb: Verb, argv: readonly string[], globals: ParsedFlags): Promise<number> {

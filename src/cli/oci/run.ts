@@ -21,13 +21,12 @@ export const run: Verb = {
 
 async function runDetached({ runtime, flags, operands, warn }: VerbContext): Promise<number> {
   const [id = ""] = operands;
-  const created = await createContainer(runtime, createOptions(id, flags, false));
-  created.warnings.forEach(warn);
+  await createContainer(runtime, createOptions(id, flags, false));
   try {
-    await startContainer(runtime, id);
+    (await startContainer(runtime, id)).forEach(warn);
     return 0;
   } catch (error) {
-    (await deleteContainer(runtime, id, true)).forEach(warn);
+    await deleteContainer(runtime, id, true);
     throw error;
   }
 }
@@ -36,10 +35,9 @@ async function runInForeground({ runtime, flags, operands, warn }: VerbContext):
   const [id = ""] = operands;
   if (!flags.switches.has("no-subreaper")) becomeSubreaper();
   const created = await createContainer(runtime, createOptions(id, flags, true));
-  created.warnings.forEach(warn);
   const remove = async (): Promise<void> => (await deleteContainer(runtime, id, true)).forEach(warn);
   try {
-    const status = await runToEnd(created, () => startContainer(runtime, id));
+    const status = await runToEnd(created, async () => (await startContainer(runtime, id)).forEach(warn));
     if (!flags.switches.has("keep")) await remove();
     return status;
   } catch (error) {

@@ -65,7 +65,7 @@ export function containerStatusToWire(
     imageId: record.image.id,
     labels: record.config.labels,
     annotations: record.config.annotations,
-    mounts: record.config.mounts.map(mountToWire),
+    mounts: record.config.mounts.map((mount) => mountToWire(mount, record.imageVolumes)),
     logPath: record.logPath,
     resources: { linux: resourcesToWire(resources) },
     user: { linux: userToWire(record.user) },

@@ -1,6 +1,7 @@
 // Mounts, both ways.
 import { invalidArgument } from "../../base/errors.ts";
 import type { ContainerMount } from "../../container/container-config.ts";
+import type { ImageVolume } from "../../container/image-volumes.ts";
 import { v1 } from "../../../cri-api/runtime/v1/api.js";
 import { absolutePath, enumChoice, nonEmpty, optionalInnerPath } from "./field.ts";
 import { idMappings } from "./namespaces.ts";
@@ -51,16 +52,18 @@ function assertRecursiveReadOnly(mount: ContainerMount, at: string): void {
 }
 
 // KEP-4639: an image is a read-only source of its own.
-function imageSource(wire: v1.Mount, at: string): { reference: string; subPath: string } {
+function imageSource(wire: v1.Mount, at: string): NonNullable<ContainerMount["image"]> {
   if (wire.hostPath !== "") throw invalidArgument(`${at}.host_path is given together with image`);
   if (!wire.readonly) throw invalidArgument(`${at}.readonly is false: images are mounted read-only`);
   return {
     reference: nonEmpty(wire.image?.image ?? "", `${at}.image.image`),
+    userSpecified: wire.image?.userSpecifiedImage ?? "",
     subPath: optionalInnerPath(wire.imageSubPath, `${at}.image_sub_path`),
   };
 }
 
-export function mountToWire(mount: ContainerMount): v1.MountSent {
+export function mountToWire(mount: ContainerMount, volumes: readonly ImageVolume[] = []): v1.MountSent {
+  const imageRef = volumes.find(({ containerPath }) => containerPath === mount.containerPath)?.imageId ?? "";
   return {
     containerPath: mount.containerPath,
     hostPath: mount.hostPath,
@@ -72,6 +75,9 @@ export function mountToWire(mount: ContainerMount): v1.MountSent {
     gidMappings: mount.gidMappings,
     ...(mount.image === undefined
       ? {}
-      : { image: { image: mount.image.reference }, imageSubPath: mount.image.subPath }),
+      : {
+          image: { image: mount.image.reference, userSpecifiedImage: mount.image.userSpecified, imageRef },
+          imageSubPath: mount.image.subPath,
+        }),
   };
 }

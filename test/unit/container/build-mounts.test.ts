@@ -114,10 +114,33 @@ test("`buildMounts()` gives privileged containers a writable sysfs", () => {
   assert.ok(find(build([], { privileged: true }), "/sys/fs/cgroup")?.options?.includes("rw"));
 });
 
-test("`buildMounts()` mounts an image where its place on the host is known, always read-only", () => {
-  const image = mount({ hostPath: "", image: { reference: "x", subPath: "" } });
+test("`buildMounts()` mounts an image always read-only, in place of a path of the host", () => {
+  const image = mount({ hostPath: "", image: { userSpecified: "", reference: "x", subPath: "" } });
   const input = specInput({ config: containerConfig({ mounts: [image] }) });
-  assert.throws(() => buildMounts(input), { code: "unimplemented" });
-  const mounts = buildMounts({ ...input, imageMountSources: new Map([["/data", "/var/images/x"]]) });
+  const mounts = buildMounts(input);
   assert.deepEqual(find(mounts, "/data")?.options, ["rbind", "rprivate", "ro"]);
+  assert.equal(find(mounts, "/data")?.source, "/run/containers/c1/volumes/0");
+});
+
+test("`buildMounts()` puts an image's own volumes where nothing else is asked for, and leaves them writable", () => {
+  const declaredVolumes = [{ destination: "/var/data", source: "/state/c1/volumes/0" }];
+  const input = {
+    ...specInput({ config: containerConfig({ security: security({ readonlyRootfs: true }) }) }),
+    declaredVolumes,
+  };
+  assert.deepEqual(find(buildMounts(input), "/var/data"), {
+    destination: "/var/data",
+    type: "bind",
+    source: "/state/c1/volumes/0",
+    options: ["rbind", "rprivate", "rw"],
+  });
+});
+
+test("`buildMounts()` gives terminals no group that the user namespace does not map", () => {
+  const inUserNamespace = (length: number) => {
+    const ids = [{ hostId: 1000, containerId: 0, length }];
+    const namespaces = { ...security().namespaces, user: { mode: "pod" as const, uids: ids, gids: ids } };
+    return find(build([], { namespaces }), "/dev/pts")?.options?.includes("gid=5");
+  };
+  assert.deepEqual([inUserNamespace(5), inUserNamespace(6)], [false, true]);
 });

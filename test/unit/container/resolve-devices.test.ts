@@ -26,6 +26,7 @@ test("`resolveDevices()` finds number, mode and owner of a device", () => {
   assert.deepEqual(resolveDevices([device({ containerPath: "/dev/./nothing" })]), [
     {
       type: "c",
+      hostPath: "/dev/null",
       path: "/dev/nothing",
       major: 1,
       minor: 3,

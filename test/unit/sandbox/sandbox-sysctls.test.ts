@@ -88,3 +88,14 @@ test("resolveSysctls() never leaves /proc/sys, whatever the name", () => {
     }),
   );
 });
+
+test("resolveSysctls() keeps the ping group range within a user namespace's groups", () => {
+  const ids = [{ hostId: 100_000, containerId: 0, length: 1000 }];
+  const namespaces: NamespaceOptions = { ...own, user: { mode: "pod", uids: ids, gids: ids } };
+  const ping = (asked: Record<string, string>): string | undefined =>
+    resolveSysctls(asked, namespaces, allowed).find(({ path }) => path.endsWith("ping_group_range"))?.value;
+  assert.equal(ping({}), "0 999");
+  assert.equal(ping({ "net.ipv4.ping_group_range": "0\t2147483647" }), "0 999");
+  assert.equal(ping({ "net.ipv4.ping_group_range": "5 10" }), "5 10");
+  assert.equal(ping({ "net.ipv4.ping_group_range": "1 0" }), "1 0");
+});

@@ -59,7 +59,7 @@ test("`containerConfigFromWire()` takes over every field", () => {
     selinuxRelabel: false,
     uidMappings: [],
     gidMappings: [],
-    image: { reference: "sha256:abc", subPath: "etc" },
+    image: { reference: "sha256:abc", userSpecified: "", subPath: "etc" },
   });
   assert.equal(config.mounts[1]?.propagation, "bidirectional");
   assert.equal(config.stopSignal, "SIGRTMIN+3");
