@@ -169,6 +169,11 @@ export const cricketService = {
     cricket.WaitContainerRequest,
     cricket.WaitContainerResponse,
   ),
+  StartAttached: cricketRpc.unary(
+    "StartAttached",
+    cricket.StartAttachedRequest,
+    cricket.StartAttachedResponse,
+  ),
   ExplainContainer: cricketRpc.unary(
     "ExplainContainer",
     cricket.ExplainContainerRequest,

@@ -61,7 +61,9 @@ static void set_up(struct relay *r) {
   r->output[0] = pipes.output[0];
   r->output[1] = pipes.output[1];
   // Otherwise the status is looked at once, when the process has ended: one wake-up less for a probe.
-  r->watches_status = (r->flags & EXEC_STREAMING) != 0 || l->has_pty || l->fork_count > 1;
+  // Only a notify descriptor comes through the channel of an exec.
+  bool notifies = l->header.channel != NO_DESCRIPTOR;
+  r->watches_status = (r->flags & EXEC_STREAMING) != 0 || l->has_pty || l->fork_count > 1 || notifies;
   release_child_ends(l);
 }
 
@@ -146,6 +148,9 @@ static bool read_status(struct relay *r) {
       close_fd(r->pidfd);
       r->pidfd = message.fd;
       r->pid = (int)message.numbers[0];
+      return true;
+    case FRAME_LISTENER:
+      put(r, FRAME_LISTENER, &(uint32_t){(uint32_t)r->pid}, sizeof(uint32_t));
       return true;
     case FRAME_PTY:
       r->pty = message.fd;

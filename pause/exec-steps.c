@@ -10,10 +10,7 @@
 #define PROT_READ_WRITE 3
 #define MAP_PRIVATE_ANONYMOUS 0x22
 
-int step_chdir(struct launch *l, struct cursor *c) {
-  const char *path = take_text(c);
-  bool create = take_u32(c) != 0;
-  if (take_end(c) < 0) return -EBADMSG;
+static int change_directory(struct launch *l, const char *path, bool create) {
   // No magic links: a working directory of /proc/self/fd/N is a descriptor that somebody left open (CVE-2024-21626).
   int fd = open_in_root(l, path, O_PATH | O_DIRECTORY, 0);
   if (fd == -ENOENT && create) {
@@ -29,6 +26,17 @@ int step_chdir(struct launch *l, struct cursor *c) {
   // A directory outside of the root reads "(unreachable)/...".
   if (result > 0 && cwd[0] != '/') result = -EXDEV;
   return result < 0 ? failed(l, "getcwd", result) : 0;
+}
+
+int step_chdir(struct launch *l, struct cursor *c) {
+  const char *path = take_text(c);
+  uint32_t flags = take_u32(c);
+  if (take_end(c) < 0) return -EBADMSG;
+  if ((flags & CHDIR_RETRY) != 0 && !l->chdir_deferred) return 0;
+  int result = change_directory(l, path, (flags & CHDIR_CREATE) != 0);
+  // Root may be nobody there (an NFS export with root_squash), and the container's user the owner.
+  l->chdir_deferred = (flags & CHDIR_DEFER) != 0 && (result == -EACCES || result == -EPERM);
+  return l->chdir_deferred ? 0 : result;
 }
 
 // The host's /dev/null must not go into a container: root there could change the mode of the host's own device through
@@ -92,10 +100,9 @@ int step_wait_gate(struct launch *l, struct cursor *c) {
   if (l->depth == 0 || !has_gate) return failed(l, "no gate", -EINVAL);
   settle_stdio(l);
   if (l->header.host == HOST_DETACHED) return wait_for_caller(l);
-  struct cursor rest = l->steps;
-  struct step_header next = {0};
-  if ((size_t)(rest.end - rest.at) >= sizeof next) memcpy(&next, rest.at, sizeof next);
-  if (next.op == OP_EXEC || next.op == OP_SECCOMP) {
+  struct cursor payload;
+  uint16_t next = peek_step(l, &payload);
+  if (next == OP_EXEC || next == OP_SECCOMP) {
     // A filter that is set last (noNewPrivs) lies in the program and needs none of them. The wait may be long; what the program held open (mounts of the host, other containers' namespaces) goes first.
     SYS(close_range, CONTROL_FD + 1, CLOSE_TO_END, 0);
     l->closed = true;
@@ -186,14 +193,16 @@ static void announce_exec(const struct launch *l) {
   if (leaves_child(l)) send_message(l->status_fd, &frame, sizeof frame, -1);
 }
 
-int step_exec(struct launch *l, struct cursor *c) {
+static struct {
   struct strings argv;
   struct strings env;
-  int result = take_command(c, &argv, &env);
+} command;
+
+int prepare_exec(struct launch *l, struct cursor *c) {
+  if (l->prepared) return 0;
+  int result = take_command(c, &command.argv, &command.env);
   if (result < 0) return result;
-  const char *name = argv.at[0];
-  bool has_slash = false;
-  for (size_t i = 0; name[i] != '\0'; i++) has_slash = has_slash || name[i] == '/';
+  l->prepared = true;
   if (!l->closed) {
     settle_stdio(l);
     // Closed, not only close-on-exec: what is closed cannot be reached through /proc while execve runs either.
@@ -203,7 +212,17 @@ int step_exec(struct launch *l, struct cursor *c) {
   place_kept(l);
   reset_process(l);
   announce_exec(l);
-  long error = has_slash ? SYS(execve, name, argv.at, env.at) : exec_in_path(&argv, &env);
+  return 0;
+}
+
+int step_exec(struct launch *l, struct cursor *c) {
+  int result = prepare_exec(l, c);
+  if (result < 0) return result;
+  const char *name = command.argv.at[0];
+  bool has_slash = false;
+  for (size_t i = 0; name[i] != '\0'; i++) has_slash = has_slash || name[i] == '/';
+  long error =
+      has_slash ? SYS(execve, name, command.argv.at, command.env.at) : exec_in_path(&command.argv, &command.env);
   return failed(l, "execve", error);
 }
 

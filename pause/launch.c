@@ -50,6 +50,7 @@ static step_function *const step_functions[OP_COUNT] = {
     [OP_EXEC_FD] = step_exec_fd,
     [OP_SYNC] = step_sync,
     [OP_RUN_HOOK] = step_run_hook,
+    [OP_CHANGE_ROOT] = step_change_root,
     [OP_OPEN_MOUNT] = step_open_mount,
     [OP_MAKE_USER_NAMESPACE] = step_make_user_namespace,
     [OP_HOST_DIRECTORY] = step_host_directory,
@@ -177,6 +178,12 @@ int load_program(struct launch *l) {
   l->options = (struct cursor){options, options + l->header.options_length, false};
   l->steps = (struct cursor){l->options.end, l->program + size, false};
   return check_steps(l);
+}
+
+uint16_t peek_step(const struct launch *l, struct cursor *payload) {
+  struct cursor steps = l->steps;
+  struct step_header step = {0};
+  return take_step(&steps, &step, payload) ? step.op : 0;
 }
 
 int failed(struct launch *l, const char *call, long error) {

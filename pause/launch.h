@@ -35,6 +35,8 @@ struct launch {
   uint32_t depth;  // how many `fork` steps lie behind this process
   bool umask_set;
   bool closed;          // close_range has been done at the gate
+  bool prepared;        // prepare_exec has been done
+  bool chdir_deferred;  // a chdir step was refused and left it to the next one
   uint32_t null_stdio;  // bit n: descriptor n is still the host's /dev/null
   uint8_t moved[PROGRAM_MAX_DESCRIPTORS / 8];
   int made[PROGRAM_MAX_MADE];  // descriptors that steps made for later steps, in their order
@@ -110,7 +112,8 @@ step_function step_parent_death_signal, step_join_cgroup, step_rlimit, step_writ
 step_function step_setdomainname, step_send_socket;
 step_function step_set_propagation, step_attach_rootfs, step_mount_fs, step_mount_tree, step_set_mount_attributes;
 step_function step_mkdir_in_root, step_mknod_in_root, step_symlink_in_root, step_mask_path, step_readonly_path;
-step_function step_open_pty, step_pivot_root, step_open_mount, step_make_user_namespace, step_host_directory;
+step_function step_open_pty, step_pivot_root, step_change_root;
+step_function step_open_mount, step_make_user_namespace, step_host_directory;
 step_function step_umask, step_personality, step_scheduler, step_io_priority, step_cpu_affinity, step_memory_policy;
 step_function step_apparmor_exec, step_selinux_exec, step_set_groups, step_set_ids, step_capabilities;
 step_function step_no_new_privs, step_seccomp, step_chdir, step_wait_gate, step_exec, step_exec_fd;
@@ -120,6 +123,13 @@ step_function step_sync, step_run_hook, step_own_stdio;
 int take_state(struct launch *l, int socket);
 // Closes everything but stdio, the control socket, the gate and what the program keeps.
 void close_descriptors(const struct launch *l);
+// Before and after the filter: the notify descriptor goes to the daemon by way of a thread that is not filtered.
+int prepare_listener(const struct launch *l);
+int give_listener(int fd);
+// The op of the step that comes next, and its payload; 0 at the end.
+uint16_t peek_step(const struct launch *l, struct cursor *payload);
+// All that an `exec` step does before execve; -EBADMSG.
+int prepare_exec(struct launch *l, struct cursor *c);
 // Hosts whose parent leaves once it has forked.
 static inline bool leaves_child(const struct launch *l) {
   return l->header.host == HOST_SPAWN || l->header.host == HOST_DETACHED;

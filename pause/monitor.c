@@ -149,6 +149,12 @@ static void take_child(struct monitor *m, const struct child_message *message) {
   SYS(wait4, before, 0, __WALL, 0);
 }
 
+static void send_listener(struct monitor *m) {
+  uint32_t pid = (uint32_t)m->pid;
+  struct client *daemon = &m->clients[CLIENT_DAEMON];
+  if (daemon->fd >= 0 && !client_put(daemon, FRAME_LISTENER, &pid, sizeof pid)) drop_client(m, CLIENT_DAEMON);
+}
+
 static void take_pty(struct monitor *m, int master) {
   m->pty = master;
   m->output[0] = master;
@@ -173,6 +179,9 @@ static void read_status(struct monitor *m) {
       break;
     case FRAME_REFORKED:
       take_child(m, &message);
+      break;
+    case FRAME_LISTENER:
+      send_listener(m);
       break;
     case FRAME_PTY:
       take_pty(m, message.fd);

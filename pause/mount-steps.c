@@ -314,3 +314,16 @@ int step_pivot_root(struct launch *l, struct cursor *c) {
   close_fd((int)old);
   return result < 0 ? failed(l, "umount2", result) : 0;
 }
+
+int step_change_root(struct launch *l, struct cursor *c) {
+  int fd = take_fd(l, c);
+  if (take_end(c) < 0) return -EBADMSG;
+  if (fd >= 0) l->root_fd = fd;
+  if (l->root_fd < 0) return failed(l, "no rootfs", -EINVAL);
+  long result = SYS(fchdir, l->root_fd);
+  if (result == 0) result = SYS(chroot, ".");
+  if (result < 0) return failed(l, "chroot", result);
+  // Paths in root are looked up from the new root from here on, as after a pivot.
+  result = SYS(chdir, "/");
+  return result < 0 ? failed(l, "chdir", result) : 0;
+}

@@ -112,6 +112,8 @@ int step_set_ids(struct launch *l, struct cursor *c) {
   uint32_t uid = take_u32(c);
   uint32_t gid = take_u32(c);
   if (take_end(c) < 0) return -EBADMSG;
+  // -1 is "leave it as it is": root would stay root.
+  if (uid == (uint32_t)-1 || gid == (uint32_t)-1) return failed(l, "setresuid", -EINVAL);
   if (uid != 0 && l->header.host != HOST_SPAWN) own_stdio(l, uid);
   long result = SYS(prctl, PR_SET_KEEPCAPS, 1, 0, 0, 0);
   if (result == 0) result = SYS(setresgid, gid, gid, gid);
@@ -205,11 +207,19 @@ int step_seccomp(struct launch *l, struct cursor *c) {
   uint32_t count = length / (uint32_t)sizeof(struct sock_filter);
   if (count == 0 || count > BPF_MAXINSNS) return -EINVAL;
   struct sock_fprog program = {.len = (uint16_t)count, .filter = (struct sock_filter *)(uintptr_t)filter};
-  if (listener) flags |= SECCOMP_FILTER_FLAG_NEW_LISTENER;
-  long result = SYS(seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
-  if (result < 0) return failed(l, "seccomp", result);
-  if (!listener) return 0;
-  int handed = hand_over(l, HANDED_LISTENER, (int)result);
-  close_fd((int)result);
-  return handed < 0 ? failed(l, "sendmsg", handed) : 0;
+  if (!listener) {
+    // Nothing but execve is to be done under a filter that comes last, or profiles would have to allow the rest too.
+    struct cursor next;
+    if (peek_step(l, &next) == OP_EXEC && prepare_exec(l, &next) < 0) return -EBADMSG;
+    long result = SYS(seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
+    return result < 0 ? failed(l, "seccomp", result) : 0;
+  }
+  // The kernel takes no TSYNC with a listener, and the thread that hands it over must stay out of the filter.
+  flags = (flags & ~(uint32_t)SECCOMP_FILTER_FLAG_TSYNC) | SECCOMP_FILTER_FLAG_NEW_LISTENER;
+  int result = prepare_listener(l);
+  if (result < 0) return failed(l, "clone3", result);
+  long fd = SYS(seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
+  result = give_listener((int)fd);
+  if (fd < 0) return failed(l, "seccomp", fd);
+  return result < 0 ? failed(l, "sendmsg", result) : 0;
 }

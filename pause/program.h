@@ -91,12 +91,18 @@ enum step_op {
   OP_EXEC_FD = 41,
   OP_SYNC = 42,
   OP_RUN_HOOK = 43,
-  OP_OPEN_MOUNT = 44,
-  OP_MAKE_USER_NAMESPACE = 45,
-  OP_HOST_DIRECTORY = 46,
-  OP_OWN_STDIO = 47,
-  OP_COUNT = 48,
+  OP_CHANGE_ROOT = 44,
+  OP_OPEN_MOUNT = 45,
+  OP_MAKE_USER_NAMESPACE = 46,
+  OP_HOST_DIRECTORY = 47,
+  OP_OWN_STDIO = 48,
+  OP_COUNT = 49,
 };
+
+// What a chdir step does beside changing the directory.
+#define CHDIR_CREATE 1U
+#define CHDIR_DEFER 2U  // a refusal is left to the next chdir step
+#define CHDIR_RETRY 4U  // nothing, if the one before succeeded
 
 enum create_target { CREATE_DIRECTORY = 0, CREATE_FILE = 1, CREATE_AUTO = 2, CREATE_NEVER = 3 };
 enum mount_source { SOURCE_FD = 0, SOURCE_HOST_PATH = 1, SOURCE_ROOT_PATH = 2 };
@@ -138,6 +144,7 @@ enum frame_type {
   FRAME_RESIZED = 11,   // errno (u32)
   FRAME_ATTACHED = 12,  // errno (u32)
   FRAME_SYNC = 13,      // detached: waits for the container's state, a length (u32) and its bytes, without a header
+  FRAME_LISTENER = 14,  // nothing, or pid (u32) from a host: a notify descriptor is in the descriptor channel
   // between the child and its host, over a socketpair of their own
   FRAME_REFORKED = 16,  // pid (u32), pidfd as SCM_RIGHTS
   FRAME_PTY = 17,       // the master as SCM_RIGHTS

@@ -15,6 +15,11 @@ function surroundings(): Surroundings {
   return {
     stdout: (data) => void process.stdout.write(data),
     stderr: (data) => void process.stderr.write(data),
+    // Opened by the first look at it, which only commands that read it take.
+    get streams() {
+      const { stdin, stdout, stderr } = process;
+      return { stdin, stdout, stderr };
+    },
     columns: process.stderr.isTTY ? process.stderr.columns : undefined,
     env: process.env,
     interrupted: interrupted.signal,

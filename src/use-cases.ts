@@ -6,7 +6,12 @@ import type { Config } from "./config/config.ts";
 import { describeConfig } from "./config/load-config.ts";
 import type { Paths } from "./config/paths.ts";
 import type { Container, ContainerStore } from "./container/container-store.ts";
-import { assertCanAttach, attachContainer } from "./container/attach.ts";
+import {
+  assertCanAttach,
+  assertCanStartAttached,
+  attachContainer,
+  startAttached,
+} from "./container/attach.ts";
 import { createContainer } from "./container/create-container.ts";
 import { describeContainer, explainContainer, liveResources } from "./container/describe-container.ts";
 import { execStream } from "./container/exec-stream.ts";
@@ -25,6 +30,7 @@ import type {
   NodeUseCases,
   SandboxUseCases,
   StatsUseCases,
+  StreamChoice,
   StreamingUseCases,
   UseCases,
 } from "./cri/services.ts";
@@ -40,7 +46,7 @@ import type { UserNamespaceSupport } from "./sandbox/user-namespace-support.ts";
 import type { Sandbox, SandboxStore } from "./sandbox/sandbox-store.ts";
 import { updateSandboxResources } from "./sandbox/update-sandbox-resources.ts";
 import { removeSandbox, stopSandbox } from "./sandbox/stop-sandbox.ts";
-import type { Sessions } from "./streaming/serve-session.ts";
+import type { SessionRequest, Sessions } from "./streaming/serve-session.ts";
 import type { StreamingServer } from "./streaming/streaming-server.ts";
 import type { LayerUsage } from "./snapshot/layer-usage.ts";
 import type { LayerStore } from "./snapshot/layer-store.ts";
@@ -165,6 +171,10 @@ export function streamingSessions(parts: DaemonParts): Sessions {
   return {
     exec: (request, streams) => execStream(request, streams, { store, cgroups, helper, paths, facts }),
     attach: (id, streams) => attachContainer(id, streams, { store, paths }),
+    startAttached: (id, streams) => {
+      const start = { store, sandboxes, locks: parts.containerLocks };
+      return startAttached(id, streams, { store, paths, start: () => startContainer(id, start) });
+    },
     dial: (id, port) => dialSandbox(id, port, { store: sandboxes, helper }),
   };
 }
@@ -178,16 +188,19 @@ function streamingUseCases(
       const containerId = assertCanExec(id, command, containers).id;
       return server.urlOf({ kind: "exec", containerId, command, streams });
     },
-    attach: (id, streams) => {
-      const container = assertCanAttach(id, containers);
-      // The container's own terminal decides: with one, all output is on stdout.
-      const tty = container.record.config.tty;
-      const choice = { ...streams, tty, stderr: streams.stderr && !tty };
-      return server.urlOf({ kind: "attach", containerId: container.id, streams: choice });
-    },
+    attach: (id, streams) => server.urlOf(attachRequest(assertCanAttach(id, containers), streams, false)),
+    startAttached: (id, streams) =>
+      server.urlOf(attachRequest(assertCanStartAttached(id, containers), streams, true)),
     portForward: (id, ports) =>
       server.urlOf({ kind: "portforward", sandboxId: assertCanForward(id, sandboxes).id, ports }),
   };
+}
+
+function attachRequest(container: Container, streams: StreamChoice, starts: boolean): SessionRequest {
+  // The container's own terminal decides: with one, all output is on stdout.
+  const tty = container.record.config.tty;
+  const choice = { ...streams, tty, stderr: streams.stderr && !tty };
+  return { kind: "attach", containerId: container.id, streams: choice, starts };
 }
 
 function imageUseCases({ images, containers }: DaemonParts): ImageUseCases {

@@ -1,10 +1,19 @@
 // What a command of the command line is made of: its options, its help and its exit statuses.
+import type { Readable, Writable } from "node:stream";
 import { parseArgs } from "node:util";
+
+/** The streams of the process, for commands that pass bytes through; ttys where they are terminals. */
+export interface StandardStreams {
+  stdin: Readable & { isTTY?: boolean; fd?: number; setRawMode?: (isRaw: boolean) => unknown };
+  stdout: Writable & { isTTY?: boolean; rows?: number; columns?: number };
+  stderr: Writable;
+}
 
 /** Where a command writes and what it knows of its surroundings; tests give their own. */
 export interface Surroundings {
   stdout: (data: string | Uint8Array) => void;
   stderr: (data: string | Uint8Array) => void;
+  streams: StandardStreams;
   /** Width of the terminal behind stderr; undefined when it is none: no progress bars then. */
   columns: number | undefined;
   env: Readonly<Record<string, string | undefined>>;

@@ -8,7 +8,12 @@ import { ExitError, exitStatus } from "./command.ts";
  */
 export function notRunStatus(error: RpcError): Error {
   if (error.status === "UNAVAILABLE") return error;
-  return new ExitError(statusOf(error.message), error.message, { cause: error });
+  return notRunError(error.message, error);
+}
+
+/** The same for a message that came over a streaming session. */
+export function notRunError(message: string, cause?: Error): ExitError {
+  return new ExitError(statusOf(message), message, { cause });
 }
 
 // "exec /bin/x: ENOENT (step 14 of 14)". Other steps fail with these errnos too, for other reasons.

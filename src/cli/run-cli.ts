@@ -28,6 +28,14 @@ const commands: Readonly<Record<string, Entry>> = {
   ps: entry("list containers", async () => (await import("./ps.ts")).ps),
   logs: entry("show the log of a container", async () => (await import("./logs.ts")).logs),
   exec: entry("run a command in a running container", async () => (await import("./exec.ts")).exec),
+  attach: entry(
+    "connect to the streams of a running container's program",
+    async () => (await import("./attach.ts")).attach,
+  ),
+  "port-forward": entry(
+    "forward local ports to ports of a pod",
+    async () => (await import("./port-forward.ts")).portForward,
+  ),
   inspect: entry(
     "show all about containers, pods and images",
     async () => (await import("./inspect.ts")).inspect,
@@ -89,7 +97,7 @@ async function help(name: string | undefined, { stdout }: Surroundings): Promise
   }
   const summaries = Object.entries(commands).map(([key, { summary }]) => [key, summary] as const);
   const lines = [...Object.entries(plain).slice(0, 1), ...summaries, ...Object.entries(plain).slice(1)];
-  const list = lines.map(([key, summary]) => `  ${key.padEnd(10)}${summary}\n`).join("");
+  const list = lines.map(([key, summary]) => `  ${key.padEnd(14)}${summary}\n`).join("");
   stdout(`usage: cricket COMMAND [OPTION...]\n\n${list}\n\`cricket COMMAND --help\` tells more.\n`);
   return exitStatus.ok;
 }

@@ -32,6 +32,8 @@ export const runOptions = {
   privileged: { about: "all capabilities, all devices" },
   "read-only": { about: "read-only root filesystem" },
   pull: { value: "WHEN", about: "missing (default), always or never" },
+  interactive: { short: "i", about: "pass your input on; with -d: keep it open for attach" },
+  tty: { short: "t", about: "give the program a terminal" },
   timeout: { value: "DURATION", about: "stop the container after this time; exit status 124" },
   "stop-timeout": { value: "SECONDS", about: "between the stop signal and SIGKILL (default 5)" },
   detach: { short: "d", about: "print the container's id and leave it running" },
@@ -48,6 +50,8 @@ export interface RunPlan {
   container: v1.ContainerConfigSent;
   timeoutMs: number | undefined;
   stopTimeoutSeconds: number;
+  /** Its streams are those of the caller, and not what the log says. */
+  attached: { stdin: boolean; tty: boolean } | undefined;
   detach: boolean;
   keep: boolean;
   quiet: boolean;
@@ -80,10 +84,16 @@ export function planRun(
     container: planContainer(options, { name, image, args, env, workingDirectory }),
     timeoutMs: options.timeout === undefined ? undefined : durationMs(options.timeout, "--timeout"),
     stopTimeoutSeconds: wholeSeconds(options["stop-timeout"] ?? "5", "--stop-timeout"),
+    attached: attachedStreams(options),
     detach: options.detach,
     keep: options.keep || options.detach,
     quiet: options.quiet,
   };
+}
+
+function attachedStreams({ interactive, tty, detach }: Options): RunPlan["attached"] {
+  if (detach || !(interactive || tty)) return undefined;
+  return { stdin: interactive, tty };
 }
 
 function pullPolicy(text: string | undefined): RunPlan["pull"] {
@@ -127,6 +137,10 @@ function planContainer(options: Options, plan: ContainerPlan): v1.ContainerConfi
     mounts: options.volume.map((text) => parseVolume(text, plan.workingDirectory)),
     labels: { [runLabel]: plan.name },
     logPath: `${plan.name}.log`,
+    tty: options.tty,
+    stdin: options.interactive,
+    // Whoever attaches later is not the last one.
+    stdinOnce: options.interactive && !options.detach,
     linux: {
       resources: {
         ...(options.memory === undefined ? {} : { memoryLimitInBytes: toInt64(parseSize(options.memory)) }),

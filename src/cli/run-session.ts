@@ -10,10 +10,13 @@ import { ExitError, exitStatus, Interrupted, type Surroundings } from "./command
 import { followLog } from "./follow-log.ts";
 import { makeKeptLogDirectory, removeKeptLogs } from "./kept-logs.ts";
 import { LogPrinter } from "./log-printer.ts";
-import { notRunStatus } from "./program-status.ts";
+import { notRunError, notRunStatus } from "./program-status.ts";
 import { pullImage } from "./pull-image.ts";
+import { runRemoteCommand } from "./remote-command.ts";
 import type { RunPlan } from "./run-plan.ts";
 import { waitForEnd } from "./wait-for-end.ts";
+
+type AttachedStreams = NonNullable<RunPlan["attached"]>;
 
 export class RunSession {
   readonly #client: CriClient;
@@ -49,7 +52,11 @@ export class RunSession {
     const { podSandboxId } = await this.#client.runtime.runPodSandbox({ config: sandbox });
     this.#undo.push(() => this.#removeSandbox(podSandboxId));
     this.#surroundings.interrupted.throwIfAborted();
-    const containerId = await this.#startContainer(podSandboxId, imageId, sandbox);
+    const containerId = await this.#createContainer(podSandboxId, imageId, sandbox);
+    this.#surroundings.interrupted.throwIfAborted();
+    const { attached } = this.#plan;
+    if (attached !== undefined) return this.#converse(containerId, attached);
+    await this.#startContainer(containerId);
     if (this.#plan.detach) {
       this.#surroundings.stdout(`${containerId}\n`);
       return exitStatus.ok;
@@ -78,7 +85,7 @@ export class RunSession {
     return directory;
   }
 
-  async #startContainer(
+  async #createContainer(
     podSandboxId: string,
     imageId: string,
     sandboxConfig: v1.PodSandboxConfigSent,
@@ -91,11 +98,36 @@ export class RunSession {
         config,
         sandboxConfig,
       });
-      this.#surroundings.interrupted.throwIfAborted();
-      await this.#client.runtime.startContainer({ containerId });
       return containerId;
     } catch (error) {
       throw error instanceof RpcError ? notRunStatus(error) : error;
+    }
+  }
+
+  async #startContainer(containerId: string): Promise<void> {
+    try {
+      await this.#client.runtime.startContainer({ containerId });
+    } catch (error) {
+      throw error instanceof RpcError ? notRunStatus(error) : error;
+    }
+  }
+
+  /** Starts the container with the caller's streams as its own, and waits for its end. */
+  async #converse(containerId: string, { stdin, tty }: AttachedStreams): Promise<number> {
+    const { streams } = this.#surroundings;
+    const request = { containerId, stdin, stdout: true, stderr: !tty };
+    const { url } = await this.#client.cricket.startAttached(request);
+    const stopping = this.#stopOnRequest(containerId);
+    const over = new AbortController();
+    const ended = waitForEnd(this.#client, containerId, over.signal);
+    ended.catch(() => {});
+    try {
+      const end = await runRemoteCommand({ url, stdin, tty, streams, signal: over.signal });
+      if (end.kind === "failed") throw notRunError(end.message);
+      return this.#statusOf(await ended);
+    } finally {
+      over.abort();
+      stopping();
     }
   }
 

@@ -18,6 +18,14 @@ export function assertCanAttach(id: string, store: ContainerStore): Container {
   return container;
 }
 
+/** @throws CricketError not-found, failed-precondition unless the container is created and not started */
+export function assertCanStartAttached(id: string, store: ContainerStore): Container {
+  const container = store.get(id);
+  if (container.state !== "created")
+    throw failedPrecondition(`container ${container.id} is ${container.state}, only a created one can start`);
+  return container;
+}
+
 /**
  * Resolves when the container has ended or the client has gone; the container does not notice either.
  * @throws CricketError resource-exhausted when the client read so slowly that the monitor dropped it
@@ -27,7 +35,24 @@ export async function attachContainer(
   streams: SessionStreams,
   { store, paths }: AttachParts,
 ): Promise<void> {
-  const container = assertCanAttach(id, store);
+  await serveAttachment(assertCanAttach(id, store), streams, paths);
+}
+
+/** As attachContainer, for a container that is started once the attachment stands. @throws as the start does, too */
+export async function startAttached(
+  id: string,
+  streams: SessionStreams,
+  { store, paths, start }: AttachParts & { start: () => Promise<void> },
+): Promise<void> {
+  await serveAttachment(assertCanStartAttached(id, store), streams, paths, start);
+}
+
+async function serveAttachment(
+  container: Container,
+  streams: SessionStreams,
+  paths: Paths,
+  start?: () => Promise<void>,
+): Promise<void> {
   const attachment = await attachMonitor(paths.containerDir(container.id), {
     stdin: streams.stdin !== undefined,
     stdout: streams.stdout !== undefined,
@@ -40,6 +65,7 @@ export async function attachContainer(
     if (streams.gone.aborted) leave();
     else streams.gone.addEventListener("abort", leave);
     if (attachment.tty) streams.onResize(({ rows, columns }) => attachment.resize(rows, columns));
+    await start?.();
     await Promise.all([attachment.closed, relayStreams(attachment, streams)]);
   } finally {
     streams.gone.removeEventListener("abort", leave);

@@ -177,6 +177,7 @@ async function launchMonitor(
     maxLogLineBytes: parts.facts.logMaxLineBytes,
     oomEvents: launch.oomEvents,
     killCgroup: launch.killCgroup,
+    onListener: launch.onListener,
   });
   for (const warning of monitor.warnings) parts.log.debug("container launch", { id, warning });
   return monitor;

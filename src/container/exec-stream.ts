@@ -51,6 +51,7 @@ async function runSession(
   const session = await startExec(parts.helper, prepared.program, {
     stdin: streams.stdin !== undefined,
     killCgroup: prepared.killCgroup,
+    onListener: prepared.onListener,
   });
   if (tty) streams.onResize(({ rows, columns }) => session.resize(rows, columns));
   const ends = AbortSignal.any([stop, streams.gone]);

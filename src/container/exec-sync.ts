@@ -51,6 +51,7 @@ async function execIn(
       timeoutMs: request.timeoutMs,
       maxOutputBytes,
       signal,
+      onListener: prepared.onListener,
       ...(prepared.killCgroup === undefined ? {} : { killCgroup: prepared.killCgroup }),
     });
   } catch (error) {

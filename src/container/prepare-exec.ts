@@ -3,11 +3,14 @@ import { failedPrecondition, invalidArgument } from "../base/errors.ts";
 import { newId } from "../base/ids.ts";
 import type { CgroupManager } from "../linux/cgroup/cgroup-manager.ts";
 import { close } from "../linux/files.ts";
+import type { OnListener } from "../linux/give-listener.ts";
 import type { HelperBinary } from "../linux/helper-binary.ts";
 import type { LaunchProgram } from "../linux/launch-program.ts";
 import { openSameProcess } from "../linux/pidfd.ts";
 import { compileExec } from "../oci/compile-exec.ts";
 import { compileSeccomp } from "../oci/compile-seccomp.ts";
+import { sendListener, type NotifiedState } from "../oci/seccomp-listener.ts";
+import type { Spec } from "../oci/spec.ts";
 import type { Paths } from "../config/paths.ts";
 import { loadBundle } from "./bundle.ts";
 import type { Container, ContainerStore } from "./container-store.ts";
@@ -27,6 +30,8 @@ export interface PreparedExec extends Disposable {
   program: LaunchProgram;
   /** As in RunExecOptions. */
   killCgroup: number | undefined;
+  /** As in RunExecOptions. */
+  onListener: OnListener;
 }
 
 /** @throws CricketError not-found, invalid-argument for an empty command, failed-precondition when it does not run */
@@ -36,6 +41,11 @@ export function assertCanExec(id: string, command: readonly string[], store: Con
   if (container.state !== "running")
     throw failedPrecondition(`container ${container.id} is ${container.state}, exec needs a running one`);
   return container;
+}
+
+function notifiedState({ id }: Container, spec: Spec, pid: number, paths: Paths): NotifiedState {
+  const { ociVersion, annotations = {} } = spec;
+  return { ociVersion, id, status: "running", pid, bundle: paths.containerDir(id), annotations };
 }
 
 export function prepareExec(
@@ -66,7 +76,14 @@ export function prepareExec(
         group[Symbol.dispose]();
         close(pidfd);
       };
-      return { program, killCgroup: group.killFile, [Symbol.dispose]: dispose };
+      const onListener: OnListener = (listener, pid) =>
+        sendListener(
+          spec.linux?.seccomp,
+          notifiedState(container, spec, init?.pid ?? 0, parts.paths),
+          listener,
+          pid,
+        );
+      return { program, killCgroup: group.killFile, onListener, [Symbol.dispose]: dispose };
     } catch (error) {
       group[Symbol.dispose]();
       throw error;

@@ -6,6 +6,7 @@ import { failedPrecondition, invalidArgument } from "../base/errors.ts";
 import type { CgroupJoin } from "../linux/cgroup/cgroup-manager.ts";
 import { giveCgroup } from "../linux/cgroup/cgroup-owner.ts";
 import { close, openNamespace } from "../linux/files.ts";
+import type { OnListener } from "../linux/give-listener.ts";
 import type { LaunchProgram } from "../linux/launch-program.ts";
 import { findMount, readMountinfo } from "../linux/mountinfo.ts";
 import { openSameProcess } from "../linux/pidfd.ts";
@@ -13,6 +14,7 @@ import type { ResolvedImage } from "../image/image-service.ts";
 import { compileContainer } from "../oci/compile-container.ts";
 import { compileSeccomp } from "../oci/compile-seccomp.ts";
 import { cgroupViewOf } from "../oci/cgroup-view.ts";
+import { sendListener } from "../oci/seccomp-listener.ts";
 import type { SeccompProfile } from "../oci/seccomp-profile.ts";
 import type { Spec } from "../oci/spec.ts";
 import { cgroupOwner } from "../oci/user-namespace.ts";
@@ -54,6 +56,7 @@ export interface PreparedLaunch extends Disposable {
   rawEnv: Uint8Array[] | undefined;
   oomEvents: number | undefined;
   killCgroup: number | undefined;
+  onListener: OnListener;
 }
 
 /** SIGKILL: a container never runs on without the monitor that holds its output and exit status. */
@@ -110,6 +113,12 @@ function prepare(request: LaunchRequest, descriptors: DisposableDescriptors): Pr
   });
   return {
     program,
+    onListener(listener, pid) {
+      const { ociVersion, annotations = {} } = spec;
+      const bundle = parts.paths.containerDir(id);
+      const state = { ociVersion, id, status: "creating" as const, pid, bundle, annotations };
+      sendListener(spec.linux?.seccomp, state, listener, pid);
+    },
     user: { uid: user.uid, gid: user.gid, supplementalGroups: user.additionalGids },
     rawEnv: needsRawEnv(env) ? env : undefined,
     oomEvents: cgroup.oomEvents,

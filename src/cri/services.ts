@@ -236,6 +236,8 @@ export interface StreamingUseCases {
   exec(containerId: string, command: readonly string[], streams: StreamChoice): string;
   /** @throws CricketError not-found, failed-precondition when the container does not run */
   attach(containerId: string, streams: StreamChoice): string;
+  /** As attach, of a container in state created, which the session starts. @throws CricketError as attach */
+  startAttached(containerId: string, streams: StreamChoice): string;
   /** @throws CricketError not-found, failed-precondition when the sandbox is not ready */
   portForward(sandboxId: string, ports: readonly number[]): string;
 }

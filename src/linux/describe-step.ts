@@ -32,6 +32,7 @@ const descriptions: Descriptions = {
   readonlyPath: (step) => `make ${step.path} read-only`,
   openPty: () => "open a terminal",
   pivotRoot: () => "change the root",
+  changeRoot: () => "change the root",
   scheduler: () => "set the scheduler",
   ioPriority: () => "set the I/O priority",
   cpuAffinity: () => "set the CPU affinity",

@@ -58,16 +58,19 @@ export const stepOp: Record<StepAction["op"], number> = {
   execFd: 41,
   sync: 42,
   runHook: 43,
-  openMount: 44,
-  makeUserNamespace: 45,
-  hostDirectory: 46,
-  ownStdio: 47,
+  changeRoot: 44,
+  openMount: 45,
+  makeUserNamespace: 46,
+  hostDirectory: 47,
+  ownStdio: 48,
 };
 
 const stepOptional = 1;
 const createTargets = { directory: 0, file: 1, auto: 2, never: 3 } as const;
 const mountSources = { fd: 0, hostPath: 1, rootPath: 2 } as const;
 const copyUpBits: Record<CopyUp, number> = { content: 1, mode: 2, owner: 4 };
+const chdirCreate = 1;
+const chdirAttempts = { first: 2, second: 4 } as const;
 const fsOptions = { flag: 0, string: 1, fd: 2 } as const;
 const maxSteps = 4096;
 
@@ -200,6 +203,7 @@ const encoders: Encoders = {
     w.bool(step.bindConsole);
   },
   pivotRoot: nothing,
+  changeRoot: (w, step) => w.descriptor(step.root),
   umask: (w, step) => w.u32(step.mask),
   personality: (w, step) => w.u32(step.domain),
   scheduler(w, step) {
@@ -239,7 +243,8 @@ const encoders: Encoders = {
   },
   chdir(w, step) {
     w.text(step.path);
-    w.bool(step.create);
+    const attempt = step.attempt === undefined ? 0 : chdirAttempts[step.attempt];
+    w.u32((step.create ? chdirCreate : 0) | attempt);
   },
   waitGate: nothing,
   openMount: encodeTree,

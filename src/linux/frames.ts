@@ -15,6 +15,7 @@ export const frameType = {
   resized: 11,
   attached: 12,
   sync: 13,
+  listener: 14,
   atGate: 18,
   start: 32,
   reopenLog: 33,

@@ -116,6 +116,8 @@ export type StepAction =
   /** A pty from the container's own devpts (verified, CVE-2025-52565): master to the parent, slave as stdio and /dev/console. */
   | { op: "openPty"; rows: number; columns: number; bindConsole: boolean }
   | { op: "pivotRoot" }
+  /** chroot(2) into the rootfs, or into a directory: for a mount namespace that others are in, too. */
+  | { op: "changeRoot"; root?: Descriptor }
   // --- the process
   | { op: "umask"; mask: number }
   | { op: "personality"; domain: number }
@@ -148,8 +150,11 @@ export type StepAction =
   | { op: "noNewPrivs" }
   /** seccomp(SECCOMP_SET_MODE_FILTER). With `listener` the notify descriptor goes to the parent, which hands it on. */
   | { op: "seccomp"; filter: Uint8Array; flags: number; listener?: boolean }
-  /** Makes the directory if missing, changes into it and verifies with getcwd that it is inside the root (CVE-2024-21626). */
-  | { op: "chdir"; path: string; create: boolean }
+  /**
+   * Makes the directory if missing, changes into it and verifies with getcwd that it is inside the root
+   * (CVE-2024-21626). "first" leaves a refusal (EACCES, EPERM) to the "second", which does nothing after a success.
+   */
+  | { op: "chdir"; path: string; create: boolean; attempt?: "first" | "second" }
   // --- the OCI life cycle, in a detached host only
   /** Tells the caller that everything is made but the change of the root, and waits for the container's state. */
   | { op: "sync" }

@@ -2,6 +2,7 @@
 import { ControlConnection } from "./control-connection.ts";
 import { describeReport, launchErrorOf, reportOf } from "./describe-step.ts";
 import { type ExitedFrame, type Frame, decodeExited, frameType } from "./frames.ts";
+import { giveListener, type OnListener } from "./give-listener.ts";
 import type { HelperBinary } from "./helper-binary.ts";
 import type { Descriptor, LaunchProgram } from "./launch-program.ts";
 import { reapSoon } from "./reap.ts";
@@ -22,6 +23,7 @@ export interface RunExecOptions {
   killCgroup?: Descriptor | undefined;
   /** Aborting kills the tree; the promise then rejects with "cancelled". */
   signal?: AbortSignal | undefined;
+  onListener?: OnListener;
 }
 
 export interface ExecResult {
@@ -92,6 +94,13 @@ class CollectedExec {
     };
     const connection = new ControlConnection(process.control, {
       onFrame: (frame) => {
+        if (frame.type === frameType.listener) {
+          try {
+            giveListener(process, frame, options.onListener);
+          } catch (error) {
+            this.#failure = error as Error;
+          }
+        }
         if (this.#take(frame)) settle();
       },
       onClose: (error) => {

@@ -4,6 +4,7 @@ import { ControlConnection } from "./control-connection.ts";
 import { launchErrorOf, reportOf } from "./describe-step.ts";
 import { FrameStreams } from "./frame-streams.ts";
 import { type ExitedFrame, type Frame, decodeExited, encodeNumbers, frameType } from "./frames.ts";
+import { giveListener, type OnListener } from "./give-listener.ts";
 import type { HelperBinary } from "./helper-binary.ts";
 import type { Descriptor, LaunchProgram } from "./launch-program.ts";
 import { reapSoon } from "./reap.ts";
@@ -16,6 +17,7 @@ export interface StartExecOptions {
   timeoutMs?: number | undefined;
   /** As in RunExecOptions. */
   killCgroup?: Descriptor | undefined;
+  onListener?: OnListener;
 }
 
 export interface ExecSession {
@@ -50,7 +52,14 @@ export function startExec(
     const onFrame = (frame: Frame): void => {
       if (streams.take(frame)) return;
       if (frame.type === frameType.started) resolve(sessionOf(connection, streams, end));
-      else if (frame.type === frameType.failed) reject(launchErrorOf(program, reportOf(frame)));
+      else if (frame.type === frameType.listener) {
+        try {
+          giveListener(process, frame, options.onListener);
+        } catch (error) {
+          reject(error as Error);
+          connection.close();
+        }
+      } else if (frame.type === frameType.failed) reject(launchErrorOf(program, reportOf(frame)));
       else if (frame.type === frameType.exited) end.exited = decodeExited(frame.payload);
     };
     const connection = new ControlConnection(process.control, {

@@ -1,15 +1,18 @@
 // Starts a container's monitor, or finds it again through monitor.sock after a restart of the daemon.
 import { closeSync, openSync } from "node:fs";
 import type { Socket } from "node:net";
+import { kill as signalProcess } from "node:process";
 import { connectMonitorSocket } from "./connect-monitor-socket.ts";
 import { ControlConnection } from "./control-connection.ts";
 import { describeReport, launchErrorOf, reportOf } from "./describe-step.ts";
-import { O_CLOEXEC, O_DIRECTORY, O_PATH } from "./files.ts";
+import { close, O_CLOEXEC, O_DIRECTORY, O_PATH } from "./files.ts";
 import { decodeHello, frameType } from "./frames.ts";
+import { giveListener, type OnListener } from "./give-listener.ts";
 import type { HelperBinary } from "./helper-binary.ts";
 import type { Descriptor, LaunchProgram } from "./launch-program.ts";
 import { Monitor } from "./monitor.ts";
 import { reapSoon } from "./reap.ts";
+import type { HandedDescriptor } from "./sockets.ts";
 import { type HelperProcess, spawnHelper } from "./spawn-helper.ts";
 import { CricketError, errnoOf, wrapError } from "../base/errors.ts";
 
@@ -30,6 +33,7 @@ export interface MonitorOptions {
   oomEvents?: Descriptor | undefined;
   /** cgroup.kill of the container's cgroup, open for writing: what remains of it dies with its first process. */
   killCgroup?: Descriptor | undefined;
+  onListener?: OnListener;
 }
 
 const defaultLogLineBytes = 16_384;
@@ -52,7 +56,7 @@ export function startMonitor(
   } catch (error) {
     return Promise.reject(error as Error);
   }
-  return awaitGate(process, program, options.containerDir);
+  return awaitGate(process, program, options);
 }
 
 function spawnMonitor(helper: HelperBinary, program: LaunchProgram, options: MonitorOptions): HelperProcess {
@@ -74,16 +78,29 @@ function spawnMonitor(helper: HelperBinary, program: LaunchProgram, options: Mon
   }
 }
 
-function awaitGate(process: HelperProcess, program: LaunchProgram, containerDir: string): Promise<Monitor> {
+function awaitGate(
+  process: HelperProcess,
+  program: LaunchProgram,
+  { containerDir, onListener }: MonitorOptions,
+): Promise<Monitor> {
   return new Promise((resolve, reject) => {
     const warnings: string[] = [];
+    const handed: HandedDescriptor[] = [];
     let failure: Error | undefined;
     const connection = new ControlConnection(process.control, {
       onFrame(frame) {
         if (frame.type === frameType.warning) warnings.push(describeReport(program, reportOf(frame)));
         else if (frame.type === frameType.failed) failure ??= launchErrorOf(program, reportOf(frame));
-        else if (frame.type === frameType.hello) {
-          const descriptors = takeDescriptors(process);
+        else if (frame.type === frameType.listener) {
+          try {
+            handed.push(...giveListener(process, frame, onListener));
+          } catch (error) {
+            failure ??= error as Error;
+            // Its container dies with it.
+            signalProcess(process.pid, "SIGKILL");
+          }
+        } else if (frame.type === frameType.hello) {
+          const descriptors = takeDescriptors(process, handed);
           const hello = decodeHello(frame.payload);
           const monitor = new Monitor({ containerDir, connection, hello, program, warnings, descriptors });
           process.control.once("close", () => reapSoon(process.pid));
@@ -92,6 +109,7 @@ function awaitGate(process: HelperProcess, program: LaunchProgram, containerDir:
       },
       onClose(error) {
         reapSoon(process.pid);
+        for (const { fd } of handed) close(fd);
         process.channel?.close();
         reject(failure ?? error ?? new CricketError("internal", "launch: the monitor was killed"));
       },
@@ -99,8 +117,8 @@ function awaitGate(process: HelperProcess, program: LaunchProgram, containerDir:
   });
 }
 
-function takeDescriptors(process: HelperProcess): number[] {
-  const descriptors = process.channel?.takeAll() ?? [];
+function takeDescriptors(process: HelperProcess, handed: HandedDescriptor[]): number[] {
+  const descriptors = [...handed.splice(0), ...(process.channel?.takeAll() ?? [])];
   process.channel?.close();
   return descriptors.map(({ fd }) => fd);
 }

@@ -20,6 +20,7 @@ import {
   compileHiddenPaths,
   compileWorkingDirectory,
 } from "./compile-rootfs.ts";
+import { compileNetDevices } from "./compile-net-devices.ts";
 import { compileSysctls } from "./compile-sysctls.ts";
 import type { ContainerLaunch } from "./container-launch.ts";
 import { assertIdsMapped, compileLeaveHost, userNamespaceKind } from "./user-namespace.ts";
@@ -36,17 +37,22 @@ export function compileContainer(launch: ContainerLaunch): LaunchProgram {
   assertSeccompGiven(spec.linux, launch.seccomp);
   assertIdsMapped(spec.linux ?? {}, process);
   const mounts = compileMounts(launch);
+  const netDevices = compileNetDevices(launch);
+  const limits = compileLimits(process);
+  const isEarly = limitsComeFirst(launch);
   // With a new user namespace the fork itself gives the host's privileges up, so what needs them stands before it.
   const isForkLast = userNamespaceKind(spec.linux) === "new";
-  const asHost = [...compileLimits(process), ...compileLeaveHost(launch, mounts.opens)];
+  const leaveHost = compileLeaveHost(launch, mounts.opens);
   return {
     steps: [
       ...mounts.userNamespaces,
       ...compileParentNamespaces(launch),
-      ...(isForkLast ? asHost : []),
+      ...(isEarly ? limits : []),
+      ...(isForkLast ? leaveHost : []),
       compileFork(launch),
       ...compileJoinCgroup(launch.cgroup),
-      ...(isForkLast ? [] : asHost),
+      ...(isEarly ? [] : limits),
+      ...(isForkLast ? [] : leaveHost),
       ...compileChildNamespaces(launch),
       ...compileSession(launch.id),
       ...compileHostname(spec),
@@ -56,7 +62,8 @@ export function compileContainer(launch: ContainerLaunch): LaunchProgram {
       ...mounts.steps,
       ...compileDevices(launch),
       ...compileTerminal(launch),
-      ...compileCreateHooks(spec.hooks),
+      ...netDevices,
+      ...compileCreateHooks(spec.hooks, netDevices.length > 0),
       ...compileWorkingDirectory(launch),
       ...mounts.closing,
       ...compileHiddenPaths(launch),
@@ -75,6 +82,15 @@ export function compileContainer(launch: ContainerLaunch): LaunchProgram {
   };
 }
 
+// Root of a new user namespace may neither raise a limit nor open oom_score_adj. The child inherits them; but a monitor
+// would keep them, too.
+function limitsComeFirst({ spec, runsHooks = false }: ContainerLaunch): boolean {
+  return (
+    runsHooks &&
+    (spec.linux?.namespaces ?? []).some(({ type, path }) => type === "user" && path === undefined)
+  );
+}
+
 function processOf(spec: Spec): Process {
   if (spec.process === undefined) throw invalidArgument("process is missing: nothing to start");
   return spec.process;
@@ -86,7 +102,7 @@ function assertSupported({ spec, runsHooks = false }: ContainerLaunch): void {
     ? undefined
     : Object.entries(spec.hooks ?? {}).find(([, list]) => (list as unknown[]).length > 0);
   if (hooks !== undefined) throw unimplemented(`hooks.${hooks[0]}`);
-  if (spec.linux?.intelRdt !== undefined) throw unimplemented("linux.intelRdt");
+  if (spec.linux?.intelRdt !== undefined && !runsHooks) throw unimplemented("linux.intelRdt");
 }
 
 function unimplemented(property: string): CricketError {
@@ -97,7 +113,8 @@ function compileHostname({ hostname, domainname, linux }: Spec): Step[] {
   const isIsolated = isolatedTypes(linux).has("uts");
   const steps: Step[] = [];
   for (const [field, name] of Object.entries({ hostname, domainname })) {
-    if (name === undefined) continue;
+    // Go programs write "" for "not given".
+    if (name === undefined || name === "") continue;
     // The host's own name would change.
     if (!isIsolated)
       throw invalidArgument(`${field} is set, but the container has no uts namespace of its own`);

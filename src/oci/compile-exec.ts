@@ -23,6 +23,8 @@ export interface ExecLaunch {
   boundingCapabilities?: bigint;
   /** The process outlives its helper: a detached exec. */
   detached?: boolean;
+  /** The root of the container's first process; for a container whose mount namespace has another one. */
+  root?: Descriptor;
   /** A terminal for the process, of this size. */
   terminal?: { rows: number; columns: number };
 }
@@ -48,6 +50,7 @@ export function compileExec(launch: ExecLaunch): LaunchProgram {
       ...compileOwnStdio(spec.linux, process),
       compileJoin(launch),
       ...(userNamespaceKind(spec.linux) === "none" ? [] : becomeNamespaceRoot()),
+      ...compileChangeRoot(launch.root),
       ...compileFinalAffinity(process),
       ...compileExecTerminal(launch),
       ...compileProcess({
@@ -95,6 +98,17 @@ function compileJoin({ spec, initPidfd }: ExecLaunch): Step {
     mask: namespaceMask(types),
     because: { why: `the container's ${types.join(", ")}`, source },
   };
+}
+
+function compileChangeRoot(root: Descriptor | undefined): Step[] {
+  if (root === undefined) return [];
+  return [
+    {
+      op: "changeRoot",
+      root,
+      because: { why: "joining a mount namespace ends in its root, which is not the container's", source },
+    },
+  ];
 }
 
 function compileInitialAffinity({ execCPUAffinity }: Process): Step[] {

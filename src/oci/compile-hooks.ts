@@ -3,16 +3,22 @@ import type { Step } from "../linux/launch-program.ts";
 import type { Hook, Hooks } from "./spec.ts";
 
 const source = "OCI runtime-spec config.md#posix-platform-hooks";
+const lifecycle = "OCI runtime-spec runtime.md#lifecycle";
 
-/** Before the root is changed: the runtime's hooks first, then createContainer's, whose paths are the host's. */
-export function compileCreateHooks(hooks: Hooks | undefined): Step[] {
+/**
+ * Before the root is changed: the runtime's hooks first, then createContainer's, whose paths are the host's.
+ * `waitsAnyway`: the runtime has more to do at that point.
+ */
+export function compileCreateHooks(hooks: Hooks | undefined, waitsAnyway: boolean): Step[] {
   const { prestart = [], createRuntime = [], createContainer = [] } = hooks ?? {};
-  if (prestart.length + createRuntime.length + createContainer.length === 0) return [];
+  const count = prestart.length + createRuntime.length + createContainer.length;
+  if (count === 0 && !waitsAnyway) return [];
+  const why =
+    count === 0
+      ? "the runtime works on the container's namespaces from outside"
+      : "prestart and createRuntime hooks run in the namespaces of the runtime";
   return [
-    {
-      op: "sync",
-      because: { why: "prestart and createRuntime hooks run in the namespaces of the runtime", source },
-    },
+    { op: "sync", because: { why, source: count === 0 ? lifecycle : source } },
     ...createContainer.map((hook) => compileHook(hook, "createContainer")),
   ];
 }

@@ -45,16 +45,29 @@ export function isolatedTypes(linux: Linux | undefined): ReadonlySet<NamespaceTy
 export function compileParentNamespaces(launch: ContainerLaunch): Step[] {
   const linux = launch.spec.linux ?? {};
   const steps: Step[] = [];
-  for (const { fd, types } of launch.join)
-    if (types.includes("pid"))
-      steps.push({
-        op: "joinNamespaces",
-        fd,
-        mask: CLONE_NEWPID,
-        because: { why: "a pid namespace is entered by children only, so the parent names it", source },
-      });
+  for (const { fd, types } of launch.join) {
+    const early = types.filter((type) => isJoinedEarly(linux, type));
+    if (early.length === 0) continue;
+    steps.push({
+      op: "joinNamespaces",
+      fd,
+      mask: namespaceMask(early),
+      because: { why: earlyReason(early), source },
+    });
+  }
   if (isNew(linux, "time")) steps.push(...compileTimeNamespace(linux));
   return steps;
+}
+
+// Inside a new user namespace there is no right to enter what does not belong to it.
+function isJoinedEarly(linux: Linux, type: NamespaceType): boolean {
+  return type === "pid" || isNew(linux, "user");
+}
+
+function earlyReason(types: readonly NamespaceType[]): string {
+  return types.every((type) => type === "pid")
+    ? "a pid namespace is entered by children only, so the parent names it"
+    : `share ${types.join(", ")}, entered before the new user namespace takes the right to`;
 }
 
 function compileTimeNamespace(linux: Linux): Step[] {
@@ -109,10 +122,14 @@ export function compileChildNamespaces(launch: ContainerLaunch): Step[] {
   const linux = launch.spec.linux ?? {};
   const steps: Step[] = [];
   for (const { fd, types } of launch.join) {
-    const mask = namespaceMask(types.filter((type) => type !== "pid"));
-    if (mask === 0) continue;
-    const names = types.filter((type) => type !== "pid").join(", ");
-    steps.push({ op: "joinNamespaces", fd, mask, because: { why: `share ${names} with the pod`, source } });
+    const late = types.filter((type) => !isJoinedEarly(linux, type));
+    if (late.length === 0) continue;
+    steps.push({
+      op: "joinNamespaces",
+      fd,
+      mask: namespaceMask(late),
+      because: { why: `share ${late.join(", ")} with the pod`, source },
+    });
   }
   const userIsJoined = joins(launch.join, "user");
   const late = newTypes(linux).filter((type) => type === "cgroup" || (userIsJoined && type !== "pid"));
@@ -180,20 +197,41 @@ export function formatIdMap(mappings: readonly IdMapping[], field: string): stri
 
 function assertPossible(linux: Linux, list: readonly NamespaceJoin[]): void {
   const namespaces = linux.namespaces ?? [];
-  if (!isNew(linux, "mount")) throw unimplemented("a container without a mount namespace of its own");
+  if (!isolatedTypes(linux).has("mount"))
+    throw invalidArgument(
+      "linux.namespaces has no mount namespace: the container's mounts would be the host's",
+    );
   for (const namespace of namespaces) assertGiven(namespace, list);
   for (const type of list.flatMap(({ types }) => types))
     if (!namespaces.some((namespace) => namespace.type === type && namespace.path !== undefined))
       throw new CricketError("internal", `a ${type} namespace is joined that linux.namespaces does not name`);
-  if (isNew(linux, "user") && list.length > 0)
-    throw unimplemented("joining namespaces by path together with a new user namespace");
+  if (isNew(linux, "user") && joins(list, "mount"))
+    throw invalidArgument(
+      "linux.namespaces: a new user namespace has no right to mount in a mount namespace that it joins",
+    );
+  assertUserMappings(linux);
+  assertTimeOffsets(linux);
+}
+
+function assertUserMappings(linux: Linux): void {
+  for (const field of ["uidMappings", "gidMappings"] as const)
+    if ((linux[field] ?? []).length > 0 && !isolatedTypes(linux).has("user"))
+      throw invalidArgument(`linux.${field} is set, but linux.namespaces has no user namespace`);
+}
+
+// man 7 time_namespaces: other clocks have no offset.
+const offsetClocks: ReadonlySet<string> = new Set(["monotonic", "boottime"]);
+
+function assertTimeOffsets({ timeOffsets = {}, ...linux }: Linux): void {
+  const clocks = Object.keys(timeOffsets);
+  if (clocks.length > 0 && !isNew(linux, "time"))
+    throw invalidArgument("linux.timeOffsets is set, but linux.namespaces makes no time namespace");
+  const unknown = clocks.find((clock) => !offsetClocks.has(clock));
+  if (unknown !== undefined)
+    throw invalidArgument(`linux.timeOffsets has ${JSON.stringify(unknown)}: not monotonic or boottime`);
 }
 
 function assertGiven(namespace: Namespace, list: readonly NamespaceJoin[]): void {
   if (namespace.path !== undefined && !joins(list, namespace.type))
     throw new CricketError("internal", `no descriptor for the ${namespace.type} namespace ${namespace.path}`);
-}
-
-function unimplemented(what: string): CricketError {
-  return new CricketError("unimplemented", `linux.namespaces: ${what} is not implemented yet`);
 }

@@ -5,6 +5,7 @@ import { capabilityMask } from "../linux/capabilities.ts";
 import type { CapabilityMasks, Step } from "../linux/launch-program.ts";
 import type { SeccompFilter } from "./container-launch.ts";
 import type { Linux, Personality } from "./linux-spec.ts";
+import { compileMemoryPolicy } from "./compile-memory-policy.ts";
 import { compileScheduling } from "./compile-scheduling.ts";
 import { compileStartHooks } from "./compile-hooks.ts";
 import type { Capabilities, Hook, Process } from "./spec.ts";
@@ -26,29 +27,36 @@ export interface ProcessLaunch {
  * Order:
  * - apparmor and selinux labels before noNewPrivs, which would forbid the transition;
  * - seccomp before privileges go where noNewPrivs is not set (the kernel asks for CAP_SYS_ADMIN then), else as the
- *   very last thing, so that a profile need not allow what the set-up itself calls;
- * - the directory is changed with the privileges of root, then checked to be inside the container;
+ *   very last thing, so that a profile need not allow what the set-up itself calls; one that notifies before the gate,
+ *   as whoever creates the container hands the notify descriptor on;
+ * - the directory is changed with the privileges of root, then checked to be inside the container; where root is
+ *   refused, the container's user tries again;
  * - groups before ids (afterwards it is forbidden), capabilities after ids (changing ids clears them);
  * - the parent-death signal after ids, which clear it.
  */
 export function compileProcess(launch: ProcessLaunch): Step[] {
   const { process, linux, seccomp } = launch;
   const noNewPrivs = process.noNewPrivileges === true;
+  const isLate = noNewPrivs && !(launch.gate && seccomp?.listener === true);
   return [
     ...compileUmask(process),
     ...compilePersonality(linux.personality),
     ...compileScheduling(process),
+    ...compileMemoryPolicy(linux.memoryPolicy),
     ...compileLabels(process),
     ...(noNewPrivs ? [noNewPrivsStep] : []),
     ...(noNewPrivs
       ? []
       : compileSeccompStep(seccomp, "before privileges are dropped: noNewPrivileges is not set")),
-    ...compileChdir(process.cwd),
+    ...compileChdir(process.cwd, "first"),
     ...compileCredentials(launch),
     ...compileDeathSignal(launch.parentDeathSignal),
+    ...(noNewPrivs && !isLate
+      ? compileSeccompStep(seccomp, "the last step while somebody is there to hand its listener on")
+      : []),
     ...(launch.gate ? [gateStep] : []),
     ...compileStartHooks(launch.startHooks ?? []),
-    ...(noNewPrivs ? compileSeccompStep(seccomp, "last, so that it need not allow the set-up") : []),
+    ...(isLate ? compileSeccompStep(seccomp, "last, so that it need not allow the set-up") : []),
     compileExecute(launch),
   ];
 }
@@ -122,7 +130,7 @@ function compileSeccompStep(seccomp: SeccompFilter | undefined, when: string): S
   ];
 }
 
-function compileChdir(cwd: string): Step[] {
+function compileChdir(cwd: string, attempt: "first" | "second"): Step[] {
   // pivotRoot and joining a mount namespace end in "/".
   if (cwd === "/") return [];
   return [
@@ -130,8 +138,12 @@ function compileChdir(cwd: string): Step[] {
       op: "chdir",
       path: cwd,
       create: false,
+      attempt,
       because: {
-        why: "and checked to be inside: a leaked descriptor of the host must not be the way out (CVE-2024-21626)",
+        why:
+          attempt === "first"
+            ? "and checked to be inside: a leaked descriptor of the host must not be the way out (CVE-2024-21626)"
+            : "root may be nobody on the file system (NFS with root_squash), the user its owner",
         source: processSource,
       },
     },
@@ -148,6 +160,7 @@ function compileCredentials({ process, boundingCapabilities }: ProcessLaunch): S
       because: { why: "the runtime's groups are dropped, too", source },
     },
     { op: "setIds", uid, gid, because: { why: "after this, groups can no longer be set", source } },
+    ...(uid === 0 ? [] : compileChdir(process.cwd, "second")),
     {
       op: "capabilities",
       masks: compileCapabilities(process.capabilities, boundingCapabilities),

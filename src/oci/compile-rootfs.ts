@@ -5,7 +5,8 @@ import { MOUNT_ATTR_RDONLY, MS_PRIVATE, MS_REC, MS_SLAVE } from "../linux/mount.
 import { wantsSharedMounts } from "./compile-mounts.ts";
 import type { ContainerLaunch } from "./container-launch.ts";
 import { propagationFlags } from "./mount-options.ts";
-import { userNamespaceKind } from "./user-namespace.ts";
+import type { Spec } from "./spec.ts";
+import { staysInDirectory, userNamespaceKind } from "./user-namespace.ts";
 
 /** Cuts the copy of the host's mounts off the host, and attaches the rootfs in it. */
 export function compileAttachRootfs({ spec, rootfs }: ContainerLaunch): Step[] {
@@ -16,7 +17,7 @@ export function compileAttachRootfs({ spec, rootfs }: ContainerLaunch): Step[] {
     {
       op: "attachRootfs",
       mount: rootfs.mount,
-      target: inUserNamespace ? "." : rootfs.target,
+      target: staysInDirectory(spec.linux) ? "." : rootfs.target,
       because: {
         why: "every path in the container is resolved below this mount from here on (CVE-2021-30465)",
         source: "OCI runtime-spec config.md#root",
@@ -104,6 +105,23 @@ export function compileWorkingDirectory({ spec }: ContainerLaunch): Step[] {
   ];
 }
 
+function changeRoot({ linux }: Spec): Step {
+  const isJoined = linux?.namespaces?.some(({ type, path }) => type === "mount" && path !== undefined);
+  // A pivot would take the root away from everybody else in the namespace.
+  if (isJoined === true)
+    return {
+      op: "changeRoot",
+      because: { why: "the mount namespace is shared: its root stays as it is", source: "man 2 chroot" },
+    };
+  return {
+    op: "pivotRoot",
+    because: {
+      why: "the host's tree is gone for good, other than with chroot",
+      source: "man 2 pivot_root",
+    },
+  };
+}
+
 /** The last steps before the container's processes see nothing else. */
 export function compileEnterRootfs({ spec }: ContainerLaunch): Step[] {
   const steps: Step[] = [];
@@ -120,13 +138,7 @@ export function compileEnterRootfs({ spec }: ContainerLaunch): Step[] {
         source: "OCI runtime-spec config.md#root",
       },
     });
-  steps.push({
-    op: "pivotRoot",
-    because: {
-      why: "the host's tree is gone for good, other than with chroot",
-      source: "man 2 pivot_root",
-    },
-  });
+  steps.push(changeRoot(spec));
   const { rootfsPropagation } = spec.linux ?? {};
   if (rootfsPropagation !== undefined) {
     const propagation = propagationFlags(rootfsPropagation);

@@ -1,6 +1,7 @@
 // CPU and I/O scheduling of a process (config.md#linux-process).
 import { invalidArgument } from "../base/errors.ts";
 import type { Step } from "../linux/launch-program.ts";
+import { parseNumberList } from "./number-list.ts";
 import type { IoPriority, Process, Scheduler, SchedulerPolicy } from "./spec.ts";
 
 const source = "OCI runtime-spec config.md#linux-process";
@@ -54,6 +55,9 @@ function compileScheduler(scheduler: Scheduler): Step {
       throw invalidArgument(`process.scheduler.flags has ${JSON.stringify(name)}: not a flag`);
     flags |= flag;
   }
+  // The number is reserved; the scheduler was never merged.
+  if (scheduler.policy === "SCHED_ISO")
+    throw invalidArgument("process.scheduler.policy is SCHED_ISO: Linux has no such scheduler");
   return {
     op: "scheduler",
     policy: policies[scheduler.policy],
@@ -72,18 +76,9 @@ function compileScheduler(scheduler: Scheduler): Step {
  * @throws CricketError invalid-argument naming `field`
  */
 export function compileAffinity(list: string, field: string): Step {
-  const mask: number[] = [];
-  for (const part of list.split(",")) {
-    const match = /^\s*(\d{1,4})(?:-(\d{1,4}))?\s*$/.exec(part);
-    const first = Number(match?.[1]);
-    const last = Number(match?.[2] ?? match?.[1]);
-    if (match === null || last < first)
-      throw invalidArgument(`${field} is ${JSON.stringify(list)}: not a list of CPUs`);
-    for (let cpu = first; cpu <= last; cpu++) mask[cpu >> 3] = (mask[cpu >> 3] ?? 0) | (1 << (cpu & 7));
-  }
   return {
     op: "cpuAffinity",
-    mask: Uint8Array.from({ length: Math.ceil(mask.length / 8) * 8 }, (_unused, index) => mask[index] ?? 0),
+    mask: parseNumberList(list, field, "CPUs"),
     because: { why: `CPUs ${list}`, source: `${source} execCPUAffinity` },
   };
 }

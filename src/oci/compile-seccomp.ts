@@ -17,6 +17,7 @@ import {
   type FilterDescription,
   type SyscallRule,
 } from "../linux/seccomp.ts";
+import { seccompFlags } from "../linux/seccomp-support.ts";
 import type { SeccompFilter } from "./container-launch.ts";
 import { stringifyExactIntegers } from "./json-shape.ts";
 import type { Seccomp, SeccompAction, SeccompArgument, SeccompRule } from "./linux-spec.ts";
@@ -45,8 +46,16 @@ function compile(seccomp: Seccomp): SeccompFilter {
   const listener = [seccomp.defaultAction, ...rules.map(({ action }) => action)].includes("SCMP_ACT_NOTIFY");
   if (listener && (seccomp.listenerPath ?? "") === "")
     throw invalidArgument("linux.seccomp.listenerPath is missing, but a rule notifies");
-  return { program: buildFilter(describe(seccomp)), flags: filterFlags(seccomp.flags), listener };
+  const flags = filterFlags(seccomp.flags);
+  if (!listener && (flags & waitKillable) !== 0)
+    throw invalidArgument("linux.seccomp.flags has WAIT_KILLABLE_RECV, but no rule notifies");
+  return { program: buildFilter(describe(seccomp)), flags, listener };
 }
+
+const waitKillable = seccompFlags.get("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV") ?? 0;
+
+// Whoever lets everything through, or decides call by call, is ready for calls that are younger than the profile.
+const open: ReadonlySet<SeccompAction> = new Set(["SCMP_ACT_ALLOW", "SCMP_ACT_LOG", "SCMP_ACT_TRACE"]);
 
 function describe(seccomp: Seccomp): FilterDescription {
   const { defaultAction, defaultErrnoRet, architectures = [], syscalls = [] } = seccomp;
@@ -55,7 +64,7 @@ function describe(seccomp: Seccomp): FilterDescription {
     defaultAction: fallback,
     architectures: architectures.map((name) => name.replace(/^SCMP_ARCH_/, "").toLowerCase()),
     rules: syscalls.flatMap(describeRule),
-    newerIsEnosys: defaultAction === "SCMP_ACT_ERRNO" && fallback !== (SECCOMP_RET_ERRNO | ENOSYS),
+    newerIsEnosys: !open.has(defaultAction) && fallback !== (SECCOMP_RET_ERRNO | ENOSYS),
   };
 }
 
@@ -95,19 +104,11 @@ function describeTest({ index, value, valueTwo = 0n, op }: SeccompArgument): Arg
   return { index, operator: compareOperators[op], value, valueTwo };
 }
 
-// linux/seccomp.h
-const flagBits: ReadonlyMap<string, number> = new Map([
-  ["SECCOMP_FILTER_FLAG_TSYNC", 0x01],
-  ["SECCOMP_FILTER_FLAG_LOG", 0x02],
-  ["SECCOMP_FILTER_FLAG_SPEC_ALLOW", 0x04],
-  ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", 0x20],
-]);
-
 /** Not given: SPEC_ALLOW, as the field's runtimes do; without it older kernels slow every filtered process down. */
 function filterFlags(flags: readonly string[] | undefined): number {
   let bits = 0;
   for (const flag of flags ?? ["SECCOMP_FILTER_FLAG_SPEC_ALLOW"]) {
-    const bit = flagBits.get(flag);
+    const bit = seccompFlags.get(flag);
     if (bit === undefined)
       throw invalidArgument(`linux.seccomp.flags has ${JSON.stringify(flag)}: not a flag`);
     bits |= bit;

@@ -187,6 +187,7 @@ const formatters: Formatters = {
   openPty: ({ rows, columns, bindConsole }) =>
     `${columns}x${rows}${bindConsole ? ", also as /dev/console" : ""}`,
   pivotRoot: () => "",
+  changeRoot: ({ root }, name) => (root === undefined ? "" : name(root)),
   umask: ({ mask }) => octal(mask),
   personality: ({ domain }) => `0x${domain.toString(16)}`,
   scheduler: ({ policy, nice, priority }) => `policy ${policy}, nice ${nice}, priority ${priority}`,
@@ -201,7 +202,8 @@ const formatters: Formatters = {
   noNewPrivs: () => "",
   seccomp: ({ filter, listener }) =>
     `${filter.length / 8} instructions${listener === true ? ", notifies a listener" : ""}`,
-  chdir: ({ path, create }) => `${path}${create ? " (made if missing)" : ""}`,
+  chdir: ({ path, create, attempt }) =>
+    `${path}${create ? " (made if missing)" : ""}${attempt === "second" ? " (if root was refused)" : ""}`,
   sync: () => "",
   runHook: ({ path, timeoutSeconds }) =>
     `${path}${timeoutSeconds === 0 ? "" : `, at most ${timeoutSeconds} s`}`,

@@ -2,8 +2,11 @@
 // the property's name, such as `linux.resources.memory.limit is "10": not an integer`.
 import { invalidArgument } from "../base/errors.ts";
 
-/** Checks `value` and returns it typed; `at` is the property's path for the error. */
-export type Shape<T> = (value: unknown, at: string) => T;
+/**
+ * Checks `value` and returns it typed; `at` is the property's path for the error. Paths of properties that no shape names
+ * are added to `unknown`.
+ */
+export type Shape<T> = (value: unknown, at: string, unknown?: string[]) => T;
 
 interface Field<T> {
   shape: Shape<T>;
@@ -76,36 +79,42 @@ export function oneOf<const T extends string>(...values: T[]): Shape<T> {
 }
 
 export function listOf<T>(item: Shape<T>): Shape<T[]> {
-  return (value, at) => {
+  return (value, at, unknown) => {
     if (!Array.isArray(value)) return refuse(value, at, "not an array");
-    return value.map((entry, index) => item(entry, `${at}[${index}]`));
+    return value.map((entry, index) => item(entry, `${at}[${index}]`, unknown));
   };
 }
 
 export function mapOf<T>(item: Shape<T>): Shape<Record<string, T>> {
-  return (value, at) => {
+  return (value, at, unknown) => {
     const result: [string, T][] = [];
     for (const [key, entry] of Object.entries(asObject(value, at)))
-      result.push([string(key, `${at} key`), item(entry, `${at}[${JSON.stringify(key)}]`)]);
+      result.push([string(key, `${at} key`), item(entry, `${at}[${JSON.stringify(key)}]`, unknown)]);
     return Object.fromEntries(result);
   };
 }
 
 /**
  * An object with the given fields. `null` is the same as missing, as the field's Go programs write it. A property
- * that is not named here is left out: "unknown properties MUST be ignored" (runtime-spec config.md#extensibility).
+ * that is not named here is left out and noted: "MAY log unknown properties but MUST otherwise ignore them"
+ * (runtime-spec config.md#extensibility).
  */
 export function object<T>(fields: Fields<T>): Shape<T> {
   const entries = Object.entries(fields) as [string, Field<unknown>][];
-  return (value, at) => {
+  const path = (at: string, name: string): string => (at === "" ? name : `${at}.${name}`);
+  return (value, at, unknown) => {
     const source = asObject(value, at);
     const result: Record<string, unknown> = {};
     for (const [name, field] of entries) {
-      const path = at === "" ? name : `${at}.${name}`;
       const given = Object.hasOwn(source, name) ? source[name] : undefined;
-      if (given !== undefined && given !== null) result[name] = field.shape(given, path);
-      else if (field.required) throw invalidArgument(`${path} is missing`);
+      if (given !== undefined && given !== null) result[name] = field.shape(given, path(at, name), unknown);
+      else if (field.required) throw invalidArgument(`${path(at, name)} is missing`);
     }
+    unknown?.push(
+      ...Object.keys(source)
+        .filter((name) => !Object.hasOwn(fields, name))
+        .map((name) => path(at, name)),
+    );
     return result as T;
   };
 }

@@ -1,4 +1,4 @@
-// config.json of the OCI runtime-spec 1.2: the `linux` object (config-linux.md). See spec.ts for conventions.
+// config.json of the OCI runtime-spec 1.3: the `linux` object (config-linux.md). See spec.ts for conventions.
 
 /** config-linux.md#user-namespace-mappings. */
 export interface IdMapping {
@@ -23,6 +23,9 @@ export interface Linux {
   mountLabel?: string;
   personality?: Personality;
   intelRdt?: IntelRdt;
+  memoryPolicy?: MemoryPolicy;
+  /** By the name on the host. */
+  netDevices?: Record<string, NetDevice>;
 }
 
 export type NamespaceType = "pid" | "network" | "mount" | "ipc" | "uts" | "user" | "cgroup" | "time";
@@ -166,9 +169,40 @@ export interface Personality {
   flags?: string[];
 }
 
+/** config-linux.md#intelrdt. `closID` "/" is the root of resctrl; not given: a group of the container's own. */
 export interface IntelRdt {
   closID?: string;
   l3CacheSchema?: string;
   memBwSchema?: string;
+  schemata?: string[];
   enableMonitoring?: boolean;
+}
+
+/** linux/mempolicy.h, by number. */
+export const memoryPolicyModes = [
+  "MPOL_DEFAULT",
+  "MPOL_PREFERRED",
+  "MPOL_BIND",
+  "MPOL_INTERLEAVE",
+  "MPOL_LOCAL",
+  "MPOL_PREFERRED_MANY",
+  "MPOL_WEIGHTED_INTERLEAVE",
+] as const;
+
+export const memoryPolicyFlags = [
+  "MPOL_F_NUMA_BALANCING",
+  "MPOL_F_RELATIVE_NODES",
+  "MPOL_F_STATIC_NODES",
+] as const;
+
+/** config-linux.md#memory-policy: set_mempolicy(2). `nodes` is a list such as "0-3,7". */
+export interface MemoryPolicy {
+  mode: (typeof memoryPolicyModes)[number];
+  nodes?: string;
+  flags?: (typeof memoryPolicyFlags)[number][];
+}
+
+/** config-linux.md#network-devices: `name` is that in the container, "%d" in it a number of the kernel's choice. */
+export interface NetDevice {
+  name?: string;
 }

@@ -8,13 +8,12 @@ import type {
   IdMapping,
   IntelRdt,
   Linux,
+  MemoryPolicy,
   MemoryResources,
   Namespace,
+  NetDevice,
   Personality,
   Resources,
-  Seccomp,
-  SeccompArgument,
-  SeccompRule,
   ThrottleDevice,
   TimeOffset,
 } from "./linux-spec.ts";
@@ -35,6 +34,8 @@ import {
   uint64,
   type Shape,
 } from "./json-shape.ts";
+import { memoryPolicyFlags, memoryPolicyModes } from "./linux-spec.ts";
+import { seccomp } from "./parse-seccomp.ts";
 
 export const idMapping = object<IdMapping>({
   containerID: required(uint32),
@@ -48,8 +49,8 @@ const namespace = object<Namespace>({
   path: optional((value, at) => (value === "" ? "" : absolutePath(value, at))),
 });
 
-const namespaces: Shape<Namespace[]> = (value, at) => {
-  const list = listOf(namespace)(value, at).map(({ type, path }) =>
+const namespaces: Shape<Namespace[]> = (value, at, unknown) => {
+  const list = listOf(namespace)(value, at, unknown).map(({ type, path }) =>
     path === undefined || path === "" ? { type } : { type, path },
   );
   const seen = new Set<string>();
@@ -66,8 +67,8 @@ const timeOffset = object<TimeOffset>({ secs: optional(int64), nanosecs: optiona
 const major = integer(0, 0xfff);
 const minor = integer(0, 0xfffff);
 
-const device: Shape<Device> = (value, at) => {
-  const result = deviceFields(value, at);
+const device: Shape<Device> = (value, at, unknown) => {
+  const result = deviceFields(value, at, unknown);
   if (result.type !== "p")
     for (const name of ["major", "minor"] as const)
       if (result[name] === undefined) throw invalidArgument(`${at}.${name} is missing`);
@@ -92,8 +93,8 @@ const access: Shape<string> = (value, at) => {
 // -1 is the Go programs' "all"; here a missing number says so.
 const wildcardNumber = integer(-1, 0xfffff);
 
-const deviceRule: Shape<DeviceRule> = (value, at) => {
-  const rule = deviceRuleFields(value, at);
+const deviceRule: Shape<DeviceRule> = (value, at, unknown) => {
+  const rule = deviceRuleFields(value, at, unknown);
   if (rule.major === -1) delete rule.major;
   if (rule.minor === -1) delete rule.minor;
   return rule;
@@ -192,66 +193,60 @@ export const resources = object<Resources>({
   unified: optional(mapOf(string)),
 });
 
-export const seccompAction = oneOf(
-  "SCMP_ACT_KILL",
-  "SCMP_ACT_KILL_PROCESS",
-  "SCMP_ACT_KILL_THREAD",
-  "SCMP_ACT_TRAP",
-  "SCMP_ACT_ERRNO",
-  "SCMP_ACT_TRACE",
-  "SCMP_ACT_ALLOW",
-  "SCMP_ACT_LOG",
-  "SCMP_ACT_NOTIFY",
-);
-
-export const seccompArgument = object<SeccompArgument>({
-  index: required(integer(0, 5)),
-  value: required(uint64),
-  valueTwo: optional(uint64),
-  op: required(
-    oneOf(
-      "SCMP_CMP_NE",
-      "SCMP_CMP_LT",
-      "SCMP_CMP_LE",
-      "SCMP_CMP_EQ",
-      "SCMP_CMP_GE",
-      "SCMP_CMP_GT",
-      "SCMP_CMP_MASKED_EQ",
-    ),
-  ),
-});
-
-/** The SECCOMP_RET_DATA of an errno or trace action: 16 bits, of which the kernel takes errnos up to 4095. */
-export const seccompErrno = integer(0, 4095);
-
-const seccompRule = object<SeccompRule>({
-  names: required(listOf(nonEmpty)),
-  action: required(seccompAction),
-  errnoRet: optional(seccompErrno),
-  args: optional(listOf(seccompArgument)),
-});
-
-const seccomp = object<Seccomp>({
-  defaultAction: required(seccompAction),
-  defaultErrnoRet: optional(seccompErrno),
-  architectures: optional(listOf(nonEmpty)),
-  flags: optional(listOf(nonEmpty)),
-  listenerPath: optional(string),
-  listenerMetadata: optional(string),
-  syscalls: optional(listOf(seccompRule)),
-});
+// One line of resctrl's `schemata` file.
+const schema: Shape<string> = (value, at) => {
+  const text = string(value, at);
+  if (text.includes("\n")) throw invalidArgument(`${at} is ${JSON.stringify(text)}: it has a newline`);
+  return text;
+};
 
 const personality = object<Personality>({
   domain: required(oneOf("LINUX", "LINUX32")),
   flags: optional(listOf(string)),
 });
 
-const intelRdt = object<IntelRdt>({
+const intelRdtFields = object<IntelRdt>({
   closID: optional(string),
-  l3CacheSchema: optional(string),
-  memBwSchema: optional(string),
+  l3CacheSchema: optional(schema),
+  memBwSchema: optional(schema),
+  schemata: optional(listOf(schema)),
   enableMonitoring: optional(boolean),
 });
+
+// Names of directories below resctrl: a path would lead out of it.
+const intelRdt: Shape<IntelRdt> = (value, at, unknown) => {
+  const rdt = intelRdtFields(value, at, unknown);
+  const { closID = "" } = rdt;
+  if (closID !== "/" && (closID.includes("/") || closID === "." || closID === ".."))
+    throw invalidArgument(`${at}.closID is ${JSON.stringify(closID)}: not a name`);
+  const { memBwSchema = "MB:" } = rdt;
+  if (!memBwSchema.startsWith("MB:"))
+    throw invalidArgument(`${at}.memBwSchema is ${JSON.stringify(memBwSchema)}: does not begin with MB:`);
+  return rdt;
+};
+
+const memoryPolicy = object<MemoryPolicy>({
+  mode: required(oneOf(...memoryPolicyModes)),
+  nodes: optional(string),
+  flags: optional(listOf(oneOf(...memoryPolicyFlags))),
+});
+
+// net/core/dev.c, dev_valid_name.
+const deviceName: Shape<string> = (value, at) => {
+  const name = nonEmpty(value, at);
+  if (name.length <= 15 && !/[/:\s]/.test(name) && name !== "." && name !== "..") return name;
+  throw invalidArgument(`${at} is ${JSON.stringify(name)}: not a name of a network device`);
+};
+
+const netDevice = object<NetDevice>({
+  name: optional((value, at) => (value === "" ? "" : deviceName(value, at))),
+});
+
+const netDevices: Shape<Record<string, NetDevice>> = (value, at, unknown) => {
+  const devices = mapOf(netDevice)(value, at, unknown);
+  for (const name of Object.keys(devices)) deviceName(name, `${at} key`);
+  return devices;
+};
 
 export const linux = object<Linux>({
   namespaces: optional(namespaces),
@@ -271,4 +266,6 @@ export const linux = object<Linux>({
   mountLabel: optional(string),
   personality: optional(personality),
   intelRdt: optional(intelRdt),
+  memoryPolicy: optional(memoryPolicy),
+  netDevices: optional(netDevices),
 });

@@ -29,7 +29,6 @@ import {
   required,
   string,
   stringifyExactIntegers,
-  uint32,
   uint64,
   type Shape,
 } from "./json-shape.ts";
@@ -50,15 +49,18 @@ const mount = object<Mount>({
   gidMappings: optional(listOf(idMapping)),
 });
 
+// 2^32-1 is -1 to setresuid(2), "leave it as it is": root would stay root.
+const id = integer(0, 0xfffffffe);
+
 const user = object<User>({
-  uid: required(uint32),
-  gid: required(uint32),
+  uid: required(id),
+  gid: required(id),
   umask: optional(integer(0, 0o777)),
-  additionalGids: optional(listOf(uint32)),
+  additionalGids: optional(listOf(id)),
 });
 
-const rlimit: Shape<Rlimit> = (value, at) => {
-  const limit = rlimitFields(value, at);
+const rlimit: Shape<Rlimit> = (value, at, unknown) => {
+  const limit = rlimitFields(value, at, unknown);
   if (limit.soft > limit.hard)
     throw invalidArgument(`${at}.soft is ${limit.soft}: above the hard limit ${limit.hard}`);
   return limit;
@@ -150,7 +152,17 @@ const ociVersion: Shape<string> = (value, at) => {
   throw invalidArgument(`${at} is ${JSON.stringify(version)}: not a version 1.x.y`);
 };
 
-const spec = object<Spec>({
+const otherPlatforms = ["freebsd", "solaris", "vm", "windows", "zos"] as const;
+
+// "MAY be set if the target platform of this spec is" that one: so such a spec is not meant for this kernel.
+const spec: Shape<Spec> = (value, at, unknown) => {
+  const result = specFields(value, at, unknown);
+  for (const platform of otherPlatforms)
+    if ((value as Record<string, unknown>)[platform] !== undefined)
+      throw invalidArgument(`${platform} is set: this runtime is for Linux`);
+  return result;
+};
+const specFields = object<Spec>({
   ociVersion: required(ociVersion),
   root: optional(root),
   hostname: optional(string),
@@ -167,16 +179,17 @@ const maxSpecBytes = 16 * 1024 * 1024;
 
 /**
  * Parses and checks the text of a config.json.
+ * @param unknown gets the paths of properties that the runtime-spec does not have
  * @throws CricketError invalid-argument that names the property
  */
-export function parseSpec(text: string): Spec {
+export function parseSpec(text: string, unknown?: string[]): Spec {
   if (text.length > maxSpecBytes) throw invalidArgument(`config.json is longer than ${maxSpecBytes} bytes`);
-  return spec(parseExactIntegers(text, "config.json"), "");
+  return spec(parseExactIntegers(text, "config.json"), "", unknown);
 }
 
 /** The same for the `process` object alone, as `exec --process` reads it. */
-export function parseProcess(text: string): Process {
-  return process(parseExactIntegers(text, "process.json"), "process");
+export function parseProcess(text: string, unknown?: string[]): Process {
+  return process(parseExactIntegers(text, "process.json"), "process", unknown);
 }
 
 /** The same for `linux.resources` alone, as `update --resources` reads it. */

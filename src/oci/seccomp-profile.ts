@@ -13,7 +13,7 @@ import {
   type Shape,
 } from "./json-shape.ts";
 import type { Seccomp, SeccompArgument, SeccompRule, SeccompAction } from "./linux-spec.ts";
-import { seccompAction, seccompArgument, seccompErrno } from "./parse-linux-spec.ts";
+import { assertTakesErrno, seccompAction, seccompArgument, seccompErrno } from "./parse-seccomp.ts";
 
 /** When a rule counts: all that is given must hold. */
 export interface RuleCondition {
@@ -81,6 +81,7 @@ const rule: Shape<ProfileRule> = (value, at) => {
   if (given.length === 0) throw invalidArgument(`${at}.names is missing`);
   if (names !== undefined && name !== undefined && name !== "")
     throw invalidArgument(`${at} has both name and names`);
+  assertTakesErrno(rest.action, rest.errnoRet, `${at}.errnoRet`);
   for (const side of ["includes", "excludes"] as const) checkKernel(rest[side]?.minKernel, `${at}.${side}`);
   return { names: given, ...rest };
 };
@@ -127,7 +128,11 @@ export function parseSeccompProfile(text: string, file: string): SeccompProfile 
   const { architectures = [], archMap = [] } = parsed;
   if (architectures.length > 0 && archMap.length > 0)
     throw invalidArgument(`${file} has both architectures and archMap`);
-  return { ...parsed, syscalls: parsed.syscalls ?? [] };
+  const { syscalls = [], defaultAction, listenerPath = "" } = parsed;
+  const notifies = [defaultAction, ...syscalls.map(({ action }) => action)].includes("SCMP_ACT_NOTIFY");
+  if (notifies && listenerPath === "")
+    throw invalidArgument(`${file} has SCMP_ACT_NOTIFY without a listenerPath: nobody would answer`);
+  return { ...parsed, syscalls };
 }
 
 function inFile<T>(file: string, parse: () => T): T {

@@ -1,9 +1,12 @@
-// config.json of the OCI runtime-spec 1.2, as far as Linux goes: the parts every platform has. linux-spec.ts has the rest.
+// config.json of the OCI runtime-spec 1.3, as far as Linux goes: the parts every platform has. linux-spec.ts has the rest.
 // Property names are the spec's own. 64-bit numbers are bigints: RLIM_INFINITY does not fit a JavaScript number.
 import type { IdMapping, Linux } from "./linux-spec.ts";
 
-/** The version of the runtime-spec that `parseSpec` accepts and `buildContainerSpec` writes. */
+/** The version of the runtime-spec that `buildContainerSpec` writes: nothing in it is younger. */
 export const SPEC_VERSION = "1.2.0";
+
+/** The youngest version of which `parseSpec` knows all properties; it takes any 1.x. */
+export const NEWEST_SPEC_VERSION = "1.3.0";
 
 /** config.md: the root of config.json. */
 export interface Spec {

@@ -37,7 +37,17 @@ export function compileLeaveHost({ spec, rootfs }: ContainerLaunch, opens: reado
     path: rootfs.target,
     because: { why: "the user namespace's root could not walk to it: it stays there from here on", source },
   };
-  return [...(kind === "joined" ? compileOwnStdio(linux, process) : []), ...opens, directory];
+  return [
+    ...(kind === "joined" ? compileOwnStdio(linux, process) : []),
+    ...opens,
+    ...(staysInDirectory(linux) ? [directory] : []),
+  ];
+}
+
+/** The place of the rootfs is the working directory. Joining a mount namespace would change that to its root. */
+export function staysInDirectory(linux: Linux | undefined): boolean {
+  const isNew = linux?.namespaces?.some(({ type, path }) => type === "mount" && path === undefined);
+  return userNamespaceKind(linux) !== "none" && isNew === true;
 }
 
 /** For execs, too. Without mappings (a namespace of somebody else's, joined by path) there is nothing to say. */

@@ -17,7 +17,7 @@ import { acceptWebSocketCommand, webSocketCommandProtocols } from "./websocket-r
 
 export type SessionRequest =
   | { kind: "exec"; containerId: string; command: readonly string[]; streams: StreamChoice }
-  | { kind: "attach"; containerId: string; streams: StreamChoice }
+  | { kind: "attach"; containerId: string; streams: StreamChoice; starts: boolean }
   | { kind: "portforward"; sandboxId: string; ports: readonly number[] };
 
 type CommandRequest = Exclude<SessionRequest, { kind: "portforward" }>;
@@ -30,6 +30,8 @@ export interface Sessions {
     streams: SessionStreams,
   ): Promise<{ exitCode: number }>;
   attach(containerId: string, streams: SessionStreams): Promise<void>;
+  /** Of a created container, which it starts. */
+  startAttached(containerId: string, streams: SessionStreams): Promise<void>;
   /** The socket is half-open: ending it leaves its other direction as it is. */
   dial(sandboxId: string, port: number): Promise<Socket>;
 }
@@ -73,7 +75,8 @@ async function serveCommand(
   const { containerId, streams } = request;
   try {
     if (request.kind === "attach") {
-      await sessions.attach(containerId, remote.streams);
+      if (request.starts) await sessions.startAttached(containerId, remote.streams);
+      else await sessions.attach(containerId, remote.streams);
       remote.finish({ kind: "success" });
       return;
     }

@@ -57,7 +57,11 @@ export class SpdyConnection {
       release: (stream, clean) => this.#release(stream, clean),
     };
     transport.on("error", () => {});
-    transport.once("close", () => this.#end());
+    // A client that has gone ends what it asked for at once. A server that has gone may have said everything before,
+    // and some of it waits to be taken: then the end comes after that.
+    transport.once("close", () => {
+      if (this.#isServer || !transport.readableEnded) this.#end();
+    });
     void this.#run();
   }
 
@@ -99,6 +103,7 @@ export class SpdyConnection {
 
   destroy(): void {
     this.#transport.destroy();
+    if (this.#transport.closed) this.#end();
   }
 
   async #run(): Promise<void> {
@@ -116,7 +121,7 @@ export class SpdyConnection {
     if (this.#gone.signal.aborted) return;
     this.#inflater.close();
     this.#gone.abort();
-    for (const stream of this.#streams.values()) stream.abandon();
+    for (const stream of this.#streams.values()) stream.disconnect();
   }
 
   async #take(frame: SpdyFrame): Promise<void> {

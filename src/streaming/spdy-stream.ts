@@ -25,6 +25,7 @@ export class SpdyStream extends Duplex {
   #wake: (() => void) | undefined;
   #remoteEnded = false;
   #localEnded = false;
+  #disconnected = false;
 
   constructor(streamId: number, headers: SpdyHeaders, transport: StreamTransport) {
     super({ highWaterMark, allowHalfOpen: true });
@@ -49,11 +50,20 @@ export class SpdyStream extends Duplex {
     });
   }
 
-  /** The client has reset the stream, or is gone. */
+  /** The other side has reset the stream. */
   abandon(): void {
     this.#remoteEnded = true;
     this.#localEnded = true;
     this.destroy();
+  }
+
+  /** The connection is gone. What came before, up to the end of this stream, can still be read. */
+  disconnect(): void {
+    const hasAll = this.#remoteEnded && !this.readableEnded;
+    if (!hasAll) return this.abandon();
+    this.#localEnded = true;
+    this.#disconnected = true;
+    this.end();
   }
 
   override _read(): void {
@@ -75,6 +85,7 @@ export class SpdyStream extends Duplex {
 
   override _final(done: (error?: Error | null) => void): void {
     this.#localEnded = true;
+    if (this.#disconnected) return done();
     this.#transport.sendData(this.streamId, [], true, done);
   }
 

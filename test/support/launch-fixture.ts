@@ -19,14 +19,19 @@ import { MS_REC, MS_SLAVE, createMount } from "../../src/linux/mount.ts";
 import { startMonitor } from "../../src/linux/start-monitor.ts";
 
 const root = join(import.meta.dirname, "../..");
-const buildDir = join(root, "build");
+export const buildDir = join(root, "build");
 
-/** Builds the static programs and the probe if they are not current, and loads them. */
-export function loadHelper(): HelperBinary {
+/** Builds the static programs and the probe if they are not current. */
+export function buildPrograms(): void {
   for (const directory of ["pause", "test/support/probe"]) {
     const made = spawnSync("make", ["-s", "-C", join(root, directory)], { encoding: "utf8" });
     if (made.status !== 0) throw new Error(`make -C ${directory}: ${made.stderr}`);
   }
+}
+
+/** The same, and loads them. */
+export function loadHelper(): HelperBinary {
+  buildPrograms();
   becomeSubreaper();
   return HelperBinary.load(buildDir);
 }
@@ -60,6 +65,8 @@ export interface ProbeReport {
   ioPriority: number;
   personality: number;
   cpus: number[];
+  memoryPolicy: { error: number; mode: number; nodes: string };
+  interfaces: Record<string, { up: boolean; addresses: string[] }>;
   cwd: string;
   hostname: string;
   domainname: string;

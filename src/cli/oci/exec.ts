@@ -34,14 +34,13 @@ export const exec: Verb = {
   passesRest: true,
   failure: "exec failed",
   failureStatus,
-  async run({ runtime, flags, operands }) {
+  async run({ runtime, flags, operands, warn }) {
     const [id = "", ...args] = operands;
     const { switches, texts, lists } = flags;
-    for (const name of ["cgroup", "process-label"])
-      if (lists.has(name) || texts.has(name)) throw new UsageError(`--${name} is not implemented yet`);
+    if (lists.has("cgroup")) throw new UsageError("--cgroup is not implemented yet");
     const detached = switches.has("detach");
     if (!detached) becomeSubreaper();
-    const { pid, pidfd, pty } = await execInContainer(runtime, {
+    const { pid, pidfd, pty, warnings } = await execInContainer(runtime, {
       id,
       args,
       processFile: texts.get("process"),
@@ -53,12 +52,14 @@ export const exec: Verb = {
       tty: switches.has("tty"),
       noNewPrivs: switches.has("no-new-privs"),
       apparmor: texts.get("apparmor"),
+      selinuxLabel: texts.get("process-label"),
       ignorePaused: switches.has("ignore-paused"),
       preserveFds: countOf(flags, "preserve-fds"),
       pidFile: texts.get("pid-file"),
       consoleSocket: texts.get("console-socket"),
       keepsTerminal: !detached,
     });
+    warnings.forEach(warn);
     if (detached) return 0;
     const signals = forwardSignals(pidfd);
     const terminal = pty === undefined ? undefined : relayTerminal(pty);

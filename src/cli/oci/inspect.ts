@@ -27,7 +27,7 @@ export const list: Verb = {
     const format = formatOf(flags);
     const states = store.list().map((item) => store.describe(item));
     if (flags.switches.has("quiet")) print(states.map(({ id }) => `${id}\n`).join(""));
-    else if (format === "json") print(states.length === 0 ? "null" : JSON.stringify(states));
+    else if (format === "json") print(`${states.length === 0 ? "null" : JSON.stringify(states)}\n`);
     else print(formatList(states));
     return Promise.resolve(0);
   },

@@ -53,10 +53,14 @@ export async function runOci(argv: readonly string[]): Promise<number> {
   const [name = "help", ...rest] = globals.operands;
   if (globals.switches.has("version")) return printVersion();
   if (name === "help" || globals.switches.has("help")) return printHelp();
+  return tryVerb(name, rest, globals);
+}
+
+async function tryVerb(name: string, argv: readonly string[], globals: ParsedFlags): Promise<number> {
   let verb: Verb | undefined;
   try {
     verb = await loadVerb(name, globals);
-    return await runVerb(verb, rest, globals);
+    return verb === undefined ? unknownVerb(name, globals) : await runVerb(verb, argv, globals);
   } catch (error) {
     const prefix = verb?.failure === undefined || error instanceof UsageError ? "" : `${verb.failure}: `;
     report(globals, "error", prefix + messageOf(error));
@@ -64,14 +68,19 @@ export async function runOci(argv: readonly string[]): Promise<number> {
   }
 }
 
-async function loadVerb(name: string, globals: ParsedFlags): Promise<Verb> {
+/** Has an exit status of its own, as with runc. */
+function unknownVerb(name: string, globals: ParsedFlags): number {
+  report(globals, "error", `No help topic for '${name}'`);
+  return 3;
+}
+
+async function loadVerb(name: string, globals: ParsedFlags): Promise<Verb | undefined> {
   const load = Object.hasOwn(verbs, name) ? verbs[name] : undefined;
   if (name === "checkpoint" || name === "restore")
     throw new UsageError(
       `${name}: checkpoints are not implemented yet (criu ${globals.texts.get("criu") ?? ""})`,
     );
-  if (load === undefined) throw new UsageError(`No help topic for '${name}'`);
-  return load();
+  return load?.();
 }
 
 async function runVerb(verb: Verb, argv: readonly string[], globals: ParsedFlags): Promise<number> {

@@ -21,12 +21,13 @@ export const run: Verb = {
 
 async function runDetached({ runtime, flags, operands, warn }: VerbContext): Promise<number> {
   const [id = ""] = operands;
-  await createContainer(runtime, createOptions(id, flags, false));
+  const created = await createContainer(runtime, createOptions(id, flags, false));
+  created.warnings.forEach(warn);
   try {
-    (await startContainer(runtime, id)).forEach(warn);
+    await startContainer(runtime, id);
     return 0;
   } catch (error) {
-    await deleteContainer(runtime, id, true);
+    (await deleteContainer(runtime, id, true)).forEach(warn);
     throw error;
   }
 }
@@ -35,9 +36,10 @@ async function runInForeground({ runtime, flags, operands, warn }: VerbContext):
   const [id = ""] = operands;
   if (!flags.switches.has("no-subreaper")) becomeSubreaper();
   const created = await createContainer(runtime, createOptions(id, flags, true));
+  created.warnings.forEach(warn);
   const remove = async (): Promise<void> => (await deleteContainer(runtime, id, true)).forEach(warn);
   try {
-    const status = await runToEnd(created, async () => (await startContainer(runtime, id)).forEach(warn));
+    const status = await runToEnd(created, () => startContainer(runtime, id));
     if (!flags.switches.has("keep")) await remove();
     return status;
   } catch (error) {

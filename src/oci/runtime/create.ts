@@ -1,33 +1,36 @@
 // create: everything but the program itself. The container's first process waits at its gate, and nothing of cricket
 // stays beside it: it becomes the child of the caller's subreaper, which is how engines learn of its end.
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, isAbsolute, join, resolve } from "node:path";
 import { CleanupStack } from "../../base/cleanup-stack.ts";
-import { failedPrecondition, invalidArgument, wrapError } from "../../base/errors.ts";
+import { failedPrecondition, invalidArgument } from "../../base/errors.ts";
 import { giveCgroup } from "../../linux/cgroup/cgroup-owner.ts";
 import { AT_FDCWD, close } from "../../linux/files.ts";
-import { connectUnix, listenAtGate } from "../../linux/gate.ts";
+import { listenAtGate } from "../../linux/gate.ts";
 import type { LaunchProgram } from "../../linux/launch-program.ts";
 import { cloneMount } from "../../linux/mount.ts";
 import { findMount, readMountinfo } from "../../linux/mountinfo.ts";
 import { signalPidfd } from "../../linux/pidfd.ts";
 import { processStartTime } from "../../linux/proc.ts";
-import { sendDescriptors } from "../../linux/sockets.ts";
 import { type DetachedProcess, spawnDetached } from "../../linux/spawn-detached.ts";
 import { cgroupViewOf } from "../cgroup-view.ts";
 import { compileContainer } from "../compile-container.ts";
 import { wantsSharedMounts } from "../compile-mounts.ts";
 import { compileSeccomp } from "../compile-seccomp.ts";
-import { parseSpec } from "../parse-spec.ts";
 import type { Spec } from "../spec.ts";
+import { assertHostCan } from "./check-host.ts";
 import { cgroupOwner } from "../user-namespace.ts";
 import { cgroupPathOf, cgroupResourcesOf, deviceRulesOf } from "./cgroup-limits.ts";
 import { ConsoleSocket } from "./console-socket.ts";
 import type { ContainerState } from "./container-store.ts";
 import { findDeviceNodes } from "./device-nodes.ts";
 import { LaunchDescriptors, keptDescriptors, openNamespaces } from "./descriptors.ts";
-import { runHooks } from "./hooks.ts";
+import { CreateHooks } from "./create-hooks.ts";
+import { prepareIntelRdt } from "./intel-rdt.ts";
+import { MovedNetDevices } from "./net-devices.ts";
+import { readBundle } from "./read-bundle.ts";
 import type { Runtime } from "./runtime.ts";
+import { sendListener } from "../seccomp-listener.ts";
 
 export interface CreateOptions {
   id: string;
@@ -56,10 +59,14 @@ export interface CreatedContainer {
 export async function createContainer(runtime: Runtime, options: CreateOptions): Promise<CreatedContainer> {
   const { store } = runtime;
   const bundle = resolve(options.bundle);
-  const spec = readSpec(bundle);
+  const { value: spec, warnings } = readBundle(bundle);
   checkOptions(spec, options);
+  assertHostCan(spec);
+  using devices = new MovedNetDevices();
   using console = options.consoleSocket === undefined ? undefined : new ConsoleSocket(options.consoleSocket);
   const undo = new CleanupStack();
+  const hooks = new CreateHooks(spec);
+  undo.defer("run poststop hooks", () => hooks.undo());
   store.reserve(options.id);
   undo.defer("remove the directory", () => store.remove(options.id));
   try {
@@ -67,25 +74,21 @@ export async function createContainer(runtime: Runtime, options: CreateOptions):
     store.save(state);
     store.saveSpec(options.id, spec);
     prepareCgroup(runtime, state, spec, undo);
-    const process = await launch(runtime, { state, spec, options });
+    const { intelRdt } = spec.linux ?? {};
+    const enterRdt = intelRdt === undefined ? undefined : prepareIntelRdt(state.id, intelRdt, undo);
+    undo.defer("bring the network devices back", () => devices.moveBack());
+    const process = await launch(runtime, { state, spec, options, devices, hooks });
     undo.defer("kill the process", () => void signalPidfd(process.pidfd, 9));
     state.process = { pid: process.pid, startTimeTicks: processStartTime(process.pid) };
-    handOut(process, spec, state, console);
+    enterRdt?.(process.pid);
+    handOut(process, console);
     store.save(state);
     if (options.pidFile !== undefined) writePidFile(options.pidFile, process.pid);
     undo.keep();
-    return { state, spec, pidfd: process.pidfd, pty: process.pty, warnings: process.warnings };
+    const { pidfd, pty } = process;
+    return { state, spec, pidfd, pty, warnings: [...warnings, ...process.warnings] };
   } catch (error) {
     throw await undo.fail(error);
-  }
-}
-
-export function readSpec(bundle: string): Spec {
-  const path = join(bundle, "config.json");
-  try {
-    return parseSpec(readFileSync(path, "utf8"));
-  } catch (error) {
-    throw wrapError(path, error);
   }
 }
 
@@ -136,24 +139,29 @@ interface Launch {
   state: ContainerState;
   spec: Spec;
   options: CreateOptions;
+  devices: MovedNetDevices;
+  hooks: CreateHooks;
 }
 
 async function launch(runtime: Runtime, request: Launch): Promise<DetachedProcess> {
   using descriptors = new LaunchDescriptors();
-  const { state, spec, options } = request;
+  const { state, spec, options, devices, hooks } = request;
   const { store } = runtime;
   const program = programOf(runtime, request, descriptors);
   const gate = descriptors.add(listenAtGate(store.directory(state.id)));
-  const { prestart, createRuntime } = spec.hooks ?? {};
+  const creating = (pid: number) => ({ ...store.describe(state), pid, status: "creating" as const });
   return spawnDetached(runtime.helper(), program, {
     ...(spec.process?.terminal === true ? {} : { stdio: [0, 1, 2] as const }),
     gate,
     kept: keptDescriptors(options.preserveFds),
-    async onSync(pid) {
-      const described = { ...store.describe(state), pid, status: "creating" as const };
-      await runHooks("prestart", prestart, described);
-      await runHooks("createRuntime", createRuntime, described);
-      return JSON.stringify(described);
+    onListener(listener, pid) {
+      const { ociVersion, id, bundle, annotations } = state;
+      const described = { ociVersion, id, status: "creating" as const, pid, bundle, annotations };
+      sendListener(spec.linux?.seccomp, described, listener, pid);
+    },
+    async onSync(pid, [socket]) {
+      if (socket !== undefined) await devices.move(spec.linux?.netDevices ?? {}, pid, socket);
+      return hooks.run(creating(pid));
     },
   });
 }
@@ -190,37 +198,12 @@ function parentMountOf(spec: Spec, rootfs: string): { parentMount?: string } {
   return parentMount === undefined ? {} : { parentMount };
 }
 
-/** Descriptors that others wait for: the terminal's, and the one of seccomp's notifications. */
-function handOut(
-  process: DetachedProcess,
-  spec: Spec,
-  state: ContainerState,
-  console: ConsoleSocket | undefined,
-): void {
-  if (process.pty !== undefined && console !== undefined) {
-    console.send(process.pty);
-    close(process.pty);
-    process.pty = undefined;
-  }
-  if (process.listener === undefined) return;
-  const { listenerPath = "", listenerMetadata = "" } = spec.linux?.seccomp ?? {};
-  const socket = connectUnix(listenerPath);
-  try {
-    const pid = process.pid;
-    const { ociVersion, id, bundle, annotations } = state;
-    // runtime.md and config-linux.md#containerprocessstate
-    const message = {
-      ociVersion,
-      fds: ["seccompFd"],
-      pid,
-      metadata: listenerMetadata,
-      state: { ociVersion, id, status: "creating", pid, bundle, annotations },
-    };
-    sendDescriptors(socket, Buffer.from(JSON.stringify(message)), [process.listener]);
-  } finally {
-    close(socket);
-    close(process.listener);
-  }
+/** The terminal is for whoever waits at --console-socket. */
+function handOut(process: DetachedProcess, console: ConsoleSocket | undefined): void {
+  if (process.pty === undefined || console === undefined) return;
+  console.send(process.pty);
+  close(process.pty);
+  process.pty = undefined;
 }
 
 export function writePidFile(path: string, pid: number): void {

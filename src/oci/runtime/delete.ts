@@ -4,7 +4,9 @@ import { close } from "../../linux/files.ts";
 import { signalPidfd, watchPidfd } from "../../linux/pidfd.ts";
 import { ownCgroupParent } from "./cgroup-limits.ts";
 import type { ContainerState } from "./container-store.ts";
-import { tryHooks } from "./hooks.ts";
+import { tryPoststopHooks } from "./hooks.ts";
+import { removeIntelRdt } from "./intel-rdt.ts";
+import type { Spec } from "../spec.ts";
 import type { Runtime } from "./runtime.ts";
 
 const SIGKILL = 9;
@@ -30,9 +32,10 @@ export async function deleteContainer(runtime: Runtime, id: string, force: boole
   await cgroups.kill(state.cgroupPath);
   await cgroups.remove(state.cgroupPath);
   pruneParent(runtime, state.cgroupPath);
-  const hooks = hooksOf(runtime, id);
+  const spec = specOf(runtime, id);
+  removeIntelRdt(id, spec?.linux?.intelRdt);
   store.remove(id);
-  return tryHooks("poststop", hooks, described);
+  return tryPoststopHooks(spec?.hooks?.poststop, described);
 }
 
 /** The runtime's own parent goes with its last container; one that the spec names is somebody else's. */
@@ -40,15 +43,17 @@ function pruneParent({ store }: Runtime, path: string): void {
   if (path.startsWith(`${ownCgroupParent}/`)) store.cgroups.prune(ownCgroupParent);
 }
 
-function hooksOf({ store }: Runtime, id: string): Parameters<typeof tryHooks>[1] {
+// A spec that cannot be read must not keep the container.
+function specOf({ store }: Runtime, id: string): Spec | undefined {
   try {
-    return store.loadSpec(id).hooks?.poststop;
+    return store.loadSpec(id);
   } catch {
     return undefined;
   }
 }
 
-async function endProcess({ store }: Runtime, state: ContainerState): Promise<void> {
+/** Kills the first process, also a paused one, and waits for its end. */
+export async function endProcess({ store }: Runtime, state: ContainerState): Promise<void> {
   const pidfd = store.openProcess(state);
   if (pidfd === undefined) return;
   try {

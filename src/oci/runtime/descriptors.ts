@@ -34,8 +34,8 @@ export function openNamespaces(linux: Linux | undefined, descriptors: LaunchDesc
       throw wrapError(`linux.namespaces: ${type}`, error);
     }
   }
-  // The user namespace first: it gives the right to enter the others.
-  return joins.sort((a, b) => Number(b.types.includes("user")) - Number(a.types.includes("user")));
+  // The user namespace last: the runtime may enter all of them, its root only those that it owns.
+  return joins.sort((a, b) => Number(a.types.includes("user")) - Number(b.types.includes("user")));
 }
 
 /** Descriptors 3 and on that the caller passed, as `--preserve-fds` and LISTEN_FDS count them. */

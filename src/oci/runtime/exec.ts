@@ -1,19 +1,21 @@
 // exec: one more process in a container, of which nothing of cricket stays the parent.
-import { readFileSync } from "node:fs";
-import { failedPrecondition, invalidArgument, wrapError } from "../../base/errors.ts";
+import { openSync } from "node:fs";
+import { failedPrecondition, invalidArgument } from "../../base/errors.ts";
 import { normaliseCapability } from "../../linux/capabilities.ts";
-import { close } from "../../linux/files.ts";
+import { close, O_CLOEXEC, O_DIRECTORY, O_PATH } from "../../linux/files.ts";
 import type { LaunchProgram } from "../../linux/launch-program.ts";
 import { spawnDetached } from "../../linux/spawn-detached.ts";
 import { compileExec } from "../compile-exec.ts";
 import { compileSeccomp } from "../compile-seccomp.ts";
-import { parseProcess } from "../parse-spec.ts";
 import type { Capabilities, Process, Spec } from "../spec.ts";
+import { assertHostConfines } from "./check-host.ts";
 import type { ContainerState, ContainerStatus } from "./container-store.ts";
 import { ConsoleSocket } from "./console-socket.ts";
 import { writePidFile } from "./create.ts";
 import { LaunchDescriptors, keptDescriptors } from "./descriptors.ts";
+import { readProcess, type Checked } from "./read-bundle.ts";
 import type { Runtime } from "./runtime.ts";
+import { sendListener, type NotifiedState } from "../seccomp-listener.ts";
 import { explainFailure } from "./start.ts";
 
 export interface ExecOptions {
@@ -30,6 +32,7 @@ export interface ExecOptions {
   tty: boolean;
   noNewPrivs: boolean;
   apparmor?: string | undefined;
+  selinuxLabel?: string | undefined;
   ignorePaused: boolean;
   preserveFds: number;
   pidFile?: string | undefined;
@@ -42,6 +45,7 @@ export interface ExecProcess {
   pid: number;
   pidfd: number;
   pty: number | undefined;
+  warnings: readonly string[];
 }
 
 /** Resolves once the program runs. @throws CricketError, LaunchError with the errno of execve */
@@ -50,25 +54,33 @@ export async function execInContainer(runtime: Runtime, options: ExecOptions): P
   const state = store.get(options.id);
   assertCanExec(store.status(state), options);
   const spec = store.loadSpec(options.id);
-  const process = processOf(spec, options);
+  const { value: process, warnings } = processOf(spec, options);
+  assertHostConfines(process);
   if (process.terminal === true && options.consoleSocket === undefined && !options.keepsTerminal)
     throw invalidArgument("process.terminal: a detached process needs --console-socket");
   using console = options.consoleSocket === undefined ? undefined : new ConsoleSocket(options.consoleSocket);
   using descriptors = new LaunchDescriptors();
   const program = programOf(runtime, state, { ...spec, process }, descriptors);
   try {
-    const { pid, pidfd, pty } = await spawnDetached(runtime.helper(), program, {
+    const ran = await spawnDetached(runtime.helper(), program, {
       ...(process.terminal === true ? {} : { stdio: [0, 1, 2] as const }),
       kept: keptDescriptors(options.preserveFds),
+      onListener: (listener, pid) => sendListener(spec.linux?.seccomp, notifiedState(state), listener, pid),
     });
+    const { pid, pidfd, pty } = ran;
+    warnings.push(...ran.warnings);
     if (options.pidFile !== undefined) writePidFile(options.pidFile, pid);
-    if (pty === undefined || console === undefined) return { pid, pidfd, pty };
+    if (pty === undefined || console === undefined) return { pid, pidfd, pty, warnings };
     console.send(pty);
     close(pty);
-    return { pid, pidfd, pty: undefined };
+    return { pid, pidfd, pty: undefined, warnings };
   } catch (error) {
     throw explainFailure(error, process.args?.[0] ?? "");
   }
+}
+
+function notifiedState({ ociVersion, id, bundle, annotations, process }: ContainerState): NotifiedState {
+  return { ociVersion, id, status: "running", pid: process?.pid ?? 0, bundle, annotations };
 }
 
 function assertCanExec(status: ContainerStatus, { ignorePaused }: ExecOptions): void {
@@ -97,17 +109,26 @@ function programOf(
     command: args,
     cgroup: descriptors.use(store.cgroups.joinFiles(state.cgroupPath)),
     detached: true,
+    ...(joinsMounts(spec) ? { root: descriptors.add(openRoot(state)) } : {}),
     ...(seccomp === undefined ? {} : { seccomp: compileSeccomp(seccomp) }),
     ...(terminal === true ? { terminal: { rows: consoleSize.height, columns: consoleSize.width } } : {}),
   });
 }
 
-function processOf(spec: Spec, options: ExecOptions): Process {
+function joinsMounts({ linux }: Spec): boolean {
+  return linux?.namespaces?.some(({ type, path }) => type === "mount" && path !== undefined) === true;
+}
+
+function openRoot({ process }: ContainerState): number {
+  return openSync(`/proc/${process?.pid ?? 0}/root`, O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
+function processOf(spec: Spec, options: ExecOptions): Checked<Process> {
   if (options.processFile !== undefined) return readProcess(options.processFile);
   if (spec.process === undefined) throw invalidArgument("process property must not be empty");
   if (options.args.length === 0) throw invalidArgument("exec: the command is missing");
   const { consoleSize: _ofInit, ...base } = spec.process;
-  return {
+  const process: Process = {
     ...base,
     args: [...options.args],
     terminal: options.tty,
@@ -119,32 +140,29 @@ function processOf(spec: Spec, options: ExecOptions): Process {
       : { capabilities: withCapabilities(base.capabilities ?? {}, options.capabilities) }),
     ...(options.noNewPrivs ? { noNewPrivileges: true } : {}),
     ...(options.apparmor === undefined ? {} : { apparmorProfile: options.apparmor }),
+    ...(options.selinuxLabel === undefined ? {} : { selinuxLabel: options.selinuxLabel }),
   };
-}
-
-function readProcess(file: string): Process {
-  try {
-    return parseProcess(readFileSync(file, "utf8"));
-  } catch (error) {
-    throw wrapError(`--process ${file}`, error);
-  }
+  return { value: process, warnings: [] };
 }
 
 function userOf(base: Process["user"], { user, additionalGids }: ExecOptions): Process["user"] {
   const result = { ...base };
   if (user !== undefined) {
-    const match = /^(\d{1,10})(?::(\d{1,10}))?$/.exec(user);
+    const match = /^(\d+)(?::(\d+))?$/.exec(user);
     if (match === null) throw invalidArgument(`--user ${JSON.stringify(user)} is not UID[:GID]`);
-    result.uid = Number(match[1]);
-    if (match[2] !== undefined) result.gid = Number(match[2]);
+    result.uid = parseId(match[1] ?? "", "--user");
+    if (match[2] !== undefined) result.gid = parseId(match[2], "--user");
   }
-  const gids = additionalGids.map((gid) => {
-    if (!/^\d{1,10}$/.test(gid))
-      throw invalidArgument(`--additional-gids ${JSON.stringify(gid)} is not a number`);
-    return Number(gid);
-  });
+  const gids = additionalGids.map((gid) => parseId(gid, "--additional-gids"));
   if (gids.length > 0) result.additionalGids = [...(result.additionalGids ?? []), ...gids];
   return result;
+}
+
+// 2^32-1 is -1 to the kernel, "leave it as it is": root would stay root (compare CVE-2026-30892, CVE-2024-40635).
+function parseId(text: string, option: string): number {
+  const id = /^\d{1,10}$/.test(text) ? Number(text) : Infinity;
+  if (id > 0xfffffffe) throw invalidArgument(`${option}: ${JSON.stringify(text)} is not an id`);
+  return id;
 }
 
 /** Never inheritable: a program could pass such on to others than root (CVE-2022-29162). */

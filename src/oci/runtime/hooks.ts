@@ -4,36 +4,39 @@ import { runProgram } from "../../linux/run-program.ts";
 import type { Hook, Hooks } from "../spec.ts";
 import type { PublicState } from "./container-store.ts";
 
-/** A failing hook ends the operation (runtime.md#lifecycle). */
+/** A failing hook ends the operation, and those behind it are not run (runtime.md#lifecycle). */
 export async function runHooks(
   kind: keyof Hooks,
   hooks: readonly Hook[] | undefined,
   state: PublicState,
 ): Promise<void> {
-  for (const [index, hook] of (hooks ?? []).entries()) {
-    try {
-      await runProgram({
-        path: hook.path,
-        argv0: hook.args?.[0] ?? hook.path,
-        args: hook.args?.slice(1) ?? [],
-        env: hook.env ?? [],
-        input: JSON.stringify(state),
-        timeoutMs: (hook.timeout ?? 0) * 1000,
-      });
-    } catch (error) {
-      throw wrapError(`${kind} hook #${index}`, error);
-    }
-  }
+  for (const [index, hook] of (hooks ?? []).entries()) await runHook(`${kind} hook #${index}`, hook, state);
 }
 
-/** poststart and poststop: a failure is a warning, and the others still run (runtime.md#lifecycle). */
-export async function tryHooks(
-  kind: keyof Hooks,
+/** poststop: a failure is a warning, and the others still run (runtime.md#lifecycle). */
+export async function tryPoststopHooks(
   hooks: readonly Hook[] | undefined,
   state: PublicState,
 ): Promise<string[]> {
   const warnings: string[] = [];
-  for (const hook of hooks ?? [])
-    await runHooks(kind, [hook], state).catch((error: unknown) => warnings.push(messageOf(error)));
+  for (const [index, hook] of (hooks ?? []).entries())
+    await runHook(`poststop hook #${index}`, hook, state).catch((error: unknown) =>
+      warnings.push(messageOf(error)),
+    );
   return warnings;
+}
+
+async function runHook(name: string, hook: Hook, state: PublicState): Promise<void> {
+  try {
+    await runProgram({
+      path: hook.path,
+      argv0: hook.args?.[0] ?? hook.path,
+      args: hook.args?.slice(1) ?? [],
+      env: hook.env ?? [],
+      input: JSON.stringify(state),
+      timeoutMs: (hook.timeout ?? 0) * 1000,
+    });
+  } catch (error) {
+    throw wrapError(name, error);
+  }
 }

@@ -8,7 +8,8 @@ import type { Runtime } from "./runtime.ts";
 /** @throws CricketError not-found, invalid-argument, failed-precondition when it does not run */
 export function killContainer({ store }: Runtime, id: string, signal: string, all: boolean): void {
   const state = store.get(id);
-  const number = signalNumber(signal);
+  // 0 only asks whether it runs (kill(2)).
+  const number = signal === "0" ? 0 : signalNumber(signal);
   const pidfd = store.status(state) === "stopped" ? undefined : store.openProcess(state);
   try {
     if (all) {

@@ -1,11 +1,13 @@
 // start: opens the gate, and says what became of the program.
 import { errnoOf, failedPrecondition, LaunchError } from "../../base/errors.ts";
 import { openGate } from "../../linux/gate.ts";
-import { tryHooks } from "./hooks.ts";
+import { endProcess } from "./delete.ts";
+import { runHooks } from "./hooks.ts";
 import type { Runtime } from "./runtime.ts";
 
-/** Resolves with the warnings of poststart hooks. @throws CricketError, LaunchError with the errno of execve */
-export async function startContainer({ store }: Runtime, id: string): Promise<string[]> {
+/** @throws CricketError, LaunchError with the errno of execve; the container has stopped when a hook failed */
+export async function startContainer(runtime: Runtime, id: string): Promise<void> {
+  const { store } = runtime;
   const state = store.get(id);
   const status = store.status(state);
   if (status === "running") throw failedPrecondition("cannot start an already running container");
@@ -17,7 +19,13 @@ export async function startContainer({ store }: Runtime, id: string): Promise<st
   } catch (error) {
     throw explainFailure(error, spec.process?.args?.[0] ?? "");
   }
-  return tryHooks("poststart", spec.hooks?.poststart, store.describe(state));
+  try {
+    await runHooks("poststart", spec.hooks?.poststart, store.describe(state));
+  } catch (error) {
+    // "If any poststart hook fails, the runtime MUST generate an error, stop the container" (runtime.md#lifecycle).
+    await endProcess(runtime, state);
+    throw error;
+  }
 }
 
 /** In the words that engines look for when they choose between exit statuses 126 and 127. */

@@ -2,35 +2,11 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { closeSync, createReadStream, openSync, readFileSync } from "node:fs";
-import { createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
-import { DescriptorChannel } from "../../../src/linux/sockets.ts";
+import { receiveTerminal } from "../../support/receive-terminal.ts";
 import { requires } from "../../support/requires.ts";
 import { OciFixture } from "./oci-fixture.ts";
-
-/** The descriptor that the first connection brings; its socket is never read by Node, which would drop it. */
-function receiveTerminal(path: string): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer({ pauseOnConnect: true }, (socket: Socket) => {
-      const { fd } = (socket as unknown as { _handle: { fd: number } })._handle;
-      const channel = new DescriptorChannel(fd);
-      const wait = (): void => {
-        const [terminal] = channel.takeAll();
-        if (terminal === undefined) {
-          setTimeout(wait, 5);
-          return;
-        }
-        socket.destroy();
-        server.close();
-        resolve(terminal.fd);
-      };
-      wait();
-    });
-    server.on("error", reject);
-    server.listen(path);
-  });
-}
 
 describe("descriptors of cricket oci", requires("root", "package:busybox-static"), () => {
   const fixture = new OciFixture();

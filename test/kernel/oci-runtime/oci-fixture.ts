@@ -1,13 +1,21 @@
 // A bundle with busybox, and the command line run on it as an engine would.
-import { spawn, type ChildProcess } from "node:child_process";
+import assert from "node:assert/strict";
+import { execFile, spawn, type ChildProcess } from "node:child_process";
 import { chmodSync, cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { stringifySpec } from "../../../src/oci/parse-spec.ts";
 import { defaultSpec } from "../../../src/oci/runtime/default-spec.ts";
 import type { Spec } from "../../../src/oci/spec.ts";
+import { buildDir, buildPrograms, type ProbeReport } from "../../support/launch-fixture.ts";
 
-const main = join(import.meta.dirname, "../../../src/main.ts");
+const root = join(import.meta.dirname, "../../..");
+// `npm test` has built dist/; a single file run by hand takes the sources as they are.
+const program =
+  process.env["CRICKET_TEST_DIST"] === "1"
+    ? [join(root, "dist/src/main.js")]
+    : ["--import", import.meta.resolve("tsx"), join(root, "src/main.ts")];
 const applets =
   "sh cat echo false hostname id ls mkdir mount ps readlink sleep stat stty touch true tty env".split(" ");
 
@@ -31,6 +39,8 @@ export class OciFixture {
     // That root could not make these either.
     for (const name of ["dev", "proc", "sys"]) mkdirSync(join(this.bundle, "rootfs", name));
     cpSync("/bin/busybox", join(bin, "busybox"), { dereference: true });
+    buildPrograms();
+    cpSync(join(buildDir, "probe"), join(bin, "probe"));
     for (const applet of applets) symlinkSync("busybox", join(bin, applet));
   }
 
@@ -51,8 +61,42 @@ export class OciFixture {
 
   /** For node itself. */
   argv(...words: string[]): string[] {
-    const state = join(this.directory, "state");
-    return ["--import", import.meta.resolve("tsx"), main, "oci", "--root", state, ...words];
+    return [...program, "oci", "--root", join(this.directory, "state"), ...words];
+  }
+
+  /** Any command of cricket, to its end. */
+  async cli(env: Record<string, string>, ...words: string[]): Promise<string> {
+    const options = { env: { ...process.env, ...env } };
+    const { stdout } = await promisify(execFile)(process.execPath, [...program, ...words], options);
+    return stdout;
+  }
+
+  /** The output of a verb that must succeed. */
+  async ok(...words: string[]): Promise<string> {
+    const { status, stdout, stderr } = await this.run(words);
+    assert.equal(status, 0, `${words.join(" ")}: ${stderr}`);
+    return stdout;
+  }
+
+  /** What the container's program writes, run to its end with the default spec as changed. */
+  output(args: string[], change?: (spec: Spec) => void): Promise<string> {
+    this.write(args, change);
+    return this.ok("run", this.newId());
+  }
+
+  /** What the probe sees in such a container. */
+  async report(change?: (spec: Spec) => void, paths: string[] = []): Promise<ProbeReport> {
+    return JSON.parse(await this.output(["probe", "report", ...paths], change)) as ProbeReport;
+  }
+
+  /** What a create says that must fail; nothing of the container is left. */
+  async refusal(change: (spec: Spec) => void, args = ["true"]): Promise<string> {
+    const id = this.newId();
+    this.write(args, change);
+    const { status, stderr } = await this.run(["create", id]);
+    assert.equal(status, 1, stderr);
+    assert.match((await this.run(["state", id])).stderr, /does not exist/);
+    return stderr;
   }
 
   start(...words: string[]): ChildProcess {

@@ -22,6 +22,7 @@ import { resolveUser } from "../../../src/container/resolve-user.ts";
 import { CgroupManager } from "../../../src/linux/cgroup/cgroup-manager.ts";
 import { close, openNamespace } from "../../../src/linux/files.ts";
 import { HelperBinary } from "../../../src/linux/helper-binary.ts";
+import type { OnListener } from "../../../src/linux/give-listener.ts";
 import type { Step } from "../../../src/linux/launch-program.ts";
 import type { Monitor } from "../../../src/linux/monitor.ts";
 import {
@@ -76,6 +77,7 @@ export interface ContainerRequest {
   /** Last change of the spec before it is compiled. */
   change?: (spec: Spec) => void;
   parentMount?: string;
+  onListener?: OnListener;
 }
 
 export interface Container {
@@ -173,7 +175,11 @@ export class Pod {
         parentDeathSignal: 9,
       });
       const logPath = join(directory, "log");
-      const monitor = await startMonitor(this.helper, program, { containerDir: directory, logPath });
+      const monitor = await startMonitor(this.helper, program, {
+        containerDir: directory,
+        logPath,
+        ...(request.onListener === undefined ? {} : { onListener: request.onListener }),
+      });
       return { monitor, spec, env, cgroupPath, logPath };
     } finally {
       close(rootfs);
@@ -201,7 +207,12 @@ export class Pod {
   }
 
   /** The same, with more steps once the container's namespaces are joined. */
-  async execWith(container: Container, args: string[], more: Step[] = []): Promise<ExecResult> {
+  async execWith(
+    container: Container,
+    args: string[],
+    more: Step[] = [],
+    onListener?: OnListener,
+  ): Promise<ExecResult> {
     using cgroup = this.cgroups.execSubgroup(container.cgroupPath, randomBytes(8).toString("hex"));
     const initPidfd = openPidfd(container.monitor.initPid);
     const { spec, env } = container;
@@ -216,7 +227,7 @@ export class Pod {
       });
       const joined = program.steps.findLastIndex(({ op }) => op === "joinNamespaces");
       program.steps.splice(joined + 1, 0, ...more);
-      return await runExec(this.helper, program);
+      return await runExec(this.helper, program, onListener === undefined ? {} : { onListener });
     } finally {
       close(initPidfd);
     }

@@ -11,6 +11,7 @@
 //   background SECONDS    leaves a child behind that keeps stdout, and ends at once
 //   winsize               says the terminal's size, and again at each change
 //   memory MIB            takes and touches that much memory
+//   call ABI NUMBER...    makes system calls and says what became of them
 //   signals               says each signal it gets, and ends with SIGQUIT
 #include "probe.h"
 
@@ -160,6 +161,7 @@ static int run(const char *verb, char **rest) {
   if (strcmp(verb, "winsize") == 0) winsize();
   if (strcmp(verb, "signals") == 0) return signals();
   if (rest[0] == NULL) return 64;
+  if (strcmp(verb, "call") == 0) return calls(rest);
   if (strcmp(verb, "exit") == 0) return atoi(rest[0]);
   if (strcmp(verb, "raise") == 0) return raise(atoi(rest[0]));
   if (strcmp(verb, "tree") == 0) tree(atoi(rest[0]));

@@ -156,6 +156,13 @@ static void put_scheduling(void) {
   putchar(']');
 }
 
+static void put_memory_policy(void) {
+  int mode = -1;
+  unsigned long nodes[16] = {0};
+  long result = syscall(SYS_get_mempolicy, &mode, nodes, 8 * sizeof nodes, 0, 0);
+  printf(",\"memoryPolicy\":{\"error\":%d,\"mode\":%d,\"nodes\":\"%lx\"}", result < 0 ? errno : 0, mode, nodes[0]);
+}
+
 static void put_names(void) {
   char cwd[4096];
   struct utsname names;
@@ -231,6 +238,8 @@ int report(int argc, char **argv, char **paths) {
   put_descriptors();
   put_limits();
   put_scheduling();
+  put_memory_policy();
+  put_network();
   put_names();
   put_file("mounts", "/proc/self/mountinfo");
   put_file("status", "/proc/self/status");

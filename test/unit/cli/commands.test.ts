@@ -104,40 +104,6 @@ test("`cricket images` shows one line a tag, `rmi` fails for what is not there",
   await daemon.close();
 });
 
-test("`cricket exec` returns output and status of the command, 124 at the time-out, 127 and 126 without it", async () => {
-  const failures: Record<string, Error> = {
-    missing: new CricketError("internal", "exec /bin/missing: ENOENT (step 9 of 9)"),
-    directory: new CricketError("internal", "exec /tmp: EACCES (step 9 of 9)"),
-    broken: new CricketError("internal", "mount proc on /proc: ENOENT (step 2 of 9)"),
-    slow: new CricketError("deadline-exceeded", "no end after 1 s"),
-  };
-  let asked: v1.ExecSyncRequest | undefined;
-  const daemon = await scriptedDaemon({
-    runtime: {
-      ListContainers: listContainers,
-      ExecSync: (request) => {
-        asked = request;
-        const failure = failures[request.cmd[0] ?? ""];
-        if (failure !== undefined) throw failure;
-        return { stdout: Buffer.from("out\n"), stderr: Buffer.from("err\n"), exitCode: 3 };
-      },
-    },
-  });
-  assert.deepEqual(await daemon.cli(["exec", "--timeout", "7", "web", "ls", "-l"]), {
-    status: 3,
-    stdout: "out\n",
-    stderr: "err\n",
-  });
-  assert.deepEqual(asked?.cmd, ["ls", "-l"]);
-  assert.equal(fromInt64(asked?.timeout), 7n);
-  const statuses = [];
-  for (const name of ["slow", "missing", "directory", "broken"])
-    statuses.push((await daemon.cli(["exec", idA.slice(0, 4), name])).status);
-  assert.deepEqual(statuses, [124, 127, 126, 125]);
-  assert.equal((await daemon.cli(["exec", "nobody", "ls"])).status, 125);
-  await daemon.close();
-});
-
 test("`cricket stop` and `rm` take names, ids and beginnings of ids of containers and pods", async () => {
   const calls: string[] = [];
   const note = (what: string, id: string): object => {

@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Readable, Writable } from "node:stream";
 import { Log } from "../../../src/base/log.ts";
 import { Interrupted, type Surroundings } from "../../../src/cli/command.ts";
 import { runCli } from "../../../src/cli/run-cli.ts";
@@ -52,9 +53,21 @@ export async function scriptedDaemon(script: Script): Promise<ScriptedDaemon> {
 /** Runs a command line and remembers what it wrote. */
 export async function runWith(argv: readonly string[], change: Partial<Surroundings>): Promise<Ended> {
   const written = { stdout: [] as Buffer[], stderr: [] as Buffer[] };
+  const remember = (list: Buffer[]): Writable =>
+    new Writable({
+      write: (chunk: Buffer, _encoding, done) => {
+        list.push(chunk);
+        done();
+      },
+    });
   const status = await runCli(argv, {
     stdout: (data) => void written.stdout.push(Buffer.from(data)),
     stderr: (data) => void written.stderr.push(Buffer.from(data)),
+    streams: {
+      stdin: Readable.from([]),
+      stdout: remember(written.stdout),
+      stderr: remember(written.stderr),
+    },
     columns: undefined,
     env: {},
     interrupted: new AbortController().signal,

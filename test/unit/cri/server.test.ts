@@ -304,6 +304,7 @@ test("`CriServer` streams messages, and leaves the handler when the client stops
         left = true;
       }
     },
+    StartAttached: "not tested here",
     WaitContainer: "",
     ExplainContainer: "",
   });

@@ -157,7 +157,80 @@ test("`compileContainer()` hides paths after the mounts they lie in, read-only o
 test("`compileContainer()` makes the working directory before the rootfs becomes read-only", () => {
   const program = compile({ root: { path: "rootfs", readonly: true }, process: process({ cwd: "/srv" }) });
   assert.ok(isInOrder(program, "mkdirInRoot", "setMountAttributes", "pivotRoot", "chdir"));
-  assert.deepEqual(stepsOf(program, "chdir"), [{ op: "chdir", path: "/srv", create: false }]);
+  assert.deepEqual(stepsOf(program, "chdir"), [
+    { op: "chdir", path: "/srv", create: false, attempt: "first" },
+  ]);
+});
+
+// Root may be nobody on the file system of the directory.
+test("`compileContainer()` lets the user try the working directory again once it is the user", () => {
+  const program = compileWith({ cwd: "/srv", user: { uid: 7, gid: 7 } });
+  assert.ok(isInOrder(program, "chdir", "setIds", "chdir", "capabilities"));
+});
+
+// Nobody is there to hand the notify descriptor on once the container is created.
+test("`compileContainer()` sets a filter that notifies before the gate, any other behind it", () => {
+  const notifying = { program: new Uint8Array(8), flags: 0, listener: true };
+  const confined = spec(
+    { process: process({ noNewPrivileges: true }) },
+    { seccomp: { defaultAction: "SCMP_ACT_ALLOW" } },
+  );
+  const early = compileContainer(launch({ spec: confined, seccomp: notifying }));
+  assert.ok(isInOrder(early, "capabilities", "seccomp", "waitGate", "exec"));
+  const late = compileContainer(launch({ spec: confined, seccomp: { ...notifying, listener: false } }));
+  assert.ok(isInOrder(late, "waitGate", "seccomp", "exec"));
+});
+
+test("`compileContainer()` sets the memory policy with the bits of mode, flags and nodes", () => {
+  const program = compile(
+    {},
+    { memoryPolicy: { mode: "MPOL_BIND", nodes: "0,9", flags: ["MPOL_F_STATIC_NODES"] } },
+  );
+  const [step] = stepsOf(program, "memoryPolicy");
+  assert.deepEqual(step, {
+    op: "memoryPolicy",
+    mode: 2 | 0x8000,
+    nodes: Uint8Array.of(1, 2, 0, 0, 0, 0, 0, 0),
+  });
+});
+
+// In the parent, while it has the right to; the fork makes the rest.
+test("`compileContainer()` joins other namespaces before it makes a user namespace", () => {
+  const namespaces = [
+    { type: "mount" as const },
+    { type: "user" as const },
+    { type: "network" as const, path: "/n" },
+  ];
+  const ids = [{ containerID: 0, hostID: 1, size: 1 }];
+  const joined = spec({}, { namespaces, uidMappings: ids, gidMappings: ids });
+  const program = compileContainer(launch({ spec: joined, join: [{ fd: 30, types: ["network"] }] }));
+  assert.deepEqual(ops(program).slice(0, 3), ["joinNamespaces", "hostDirectory", "fork"]);
+});
+
+// The root of a new user namespace has no right to them; a monitor would have to live with them.
+test("`compileContainer()` sets limits before a fork that makes a user namespace, unless a monitor stays", () => {
+  const ids = [{ containerID: 0, hostID: 1, size: 1 }];
+  const namespaces = [{ type: "mount" as const }, { type: "user" as const }];
+  const given = spec(
+    { process: process({ oomScoreAdj: 5 }) },
+    { namespaces, uidMappings: ids, gidMappings: ids },
+  );
+  const detached = compileContainer(launch({ spec: given, runsHooks: true }));
+  assert.ok(isInOrder(detached, "writeProc", "fork"));
+  assert.ok(isInOrder(compileContainer(launch({ spec: given })), "fork", "writeProc"));
+});
+
+test("`compileContainer()` leaves the root of a joined mount namespace alone", () => {
+  const namespaces = [{ type: "mount" as const, path: "/m" }];
+  const joined = spec({}, { namespaces });
+  const program = compileContainer(launch({ spec: joined, join: [{ fd: 30, types: ["mount"] }] }));
+  assert.ok(isInOrder(program, "fork", "joinNamespaces", "attachRootfs", "changeRoot"));
+  assert.ok(!ops(program).includes("pivotRoot"));
+});
+
+test("`compileContainer()` waits for its network devices, with a socket of its network namespace", () => {
+  const program = compileContainer(launch({ spec: spec({}, { netDevices: { eth9: {} } }), runsHooks: true }));
+  assert.ok(isInOrder(program, "fork", "sendSocket", "sync", "pivotRoot"));
 });
 
 // CVE-2024-21626: the directory is entered after pivotRoot, and C checks that it is inside.

@@ -25,10 +25,15 @@ test("`compileExec()` enters the container with a few steps and mounts nothing",
     "chdir",
     "setGroups",
     "setIds",
+    "chdir",
     "capabilities",
     "parentDeathSignal",
     "exec",
   ]);
+});
+
+test("`compileExec()` takes the container's root where the mount namespace has another", () => {
+  assert.ok(isInOrder(compile({ root: 40 }), "joinNamespaces", "joinNamespaces", "changeRoot", "chdir"));
 });
 
 test("`compileExec()` joins the pid namespace in the parent and the rest by one call in the child", () => {

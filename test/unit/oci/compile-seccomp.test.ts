@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { hasLibseccomp } from "../../../src/linux/seccomp.ts";
 import { compileSeccomp } from "../../../src/oci/compile-seccomp.ts";
-import type { Seccomp } from "../../../src/oci/linux-spec.ts";
+import type { Seccomp, SeccompArgument, SeccompRule } from "../../../src/oci/linux-spec.ts";
 import { defaultSeccompProfile } from "../../../src/oci/seccomp-default.ts";
 import { resolveSeccompProfile } from "../../../src/oci/seccomp-profile.ts";
 import { AUDIT_ARCH_I386, AUDIT_ARCH_X86_64, runFilter, type SyscallData } from "./bpf-interpreter.ts";
@@ -158,6 +158,65 @@ describe("compileSeccomp()", { skip }, () => {
     assert.equal(runFilter(program, x64(8, 0n, 1n)), ALLOW);
   });
 
+  // linux/seccomp.h SECCOMP_RET_*
+  const actions: [SeccompRule["action"], errnoRet: number | undefined, value: number][] = [
+    ["SCMP_ACT_KILL", undefined, 0x00000000],
+    ["SCMP_ACT_KILL_THREAD", undefined, 0x00000000],
+    ["SCMP_ACT_KILL_PROCESS", undefined, 0x80000000],
+    ["SCMP_ACT_TRAP", undefined, 0x00030000],
+    ["SCMP_ACT_ERRNO", undefined, 0x00050001],
+    ["SCMP_ACT_ERRNO", 13, 0x0005000d],
+    ["SCMP_ACT_ERRNO", 0, 0x00050000],
+    ["SCMP_ACT_NOTIFY", undefined, 0x7fc00000],
+    ["SCMP_ACT_TRACE", undefined, 0x7ff00001],
+    ["SCMP_ACT_TRACE", 99, 0x7ff00063],
+    ["SCMP_ACT_LOG", undefined, 0x7ffc0000],
+  ];
+  for (const [action, errnoRet, value] of actions)
+    test(`answers ${action}${errnoRet === undefined ? "" : ` with ${errnoRet}`}`, () => {
+      const { program, listener } = compileSeccomp({
+        defaultAction: "SCMP_ACT_ALLOW",
+        listenerPath: "/agent",
+        syscalls: [{ names: ["read"], action, ...(errnoRet === undefined ? {} : { errnoRet }) }],
+      });
+      assert.equal(runFilter(program, x64(0)) >>> 0, value);
+      assert.equal(listener, action === "SCMP_ACT_NOTIFY");
+    });
+
+  const operators: [SeccompArgument["op"], valueTwo: bigint, holds: bigint[], not: bigint[]][] = [
+    ["SCMP_CMP_NE", 0n, [4n, 6n], [5n]],
+    ["SCMP_CMP_LT", 0n, [0n, 4n], [5n, 6n]],
+    ["SCMP_CMP_LE", 0n, [4n, 5n], [6n]],
+    ["SCMP_CMP_EQ", 0n, [5n], [4n, 6n]],
+    ["SCMP_CMP_GE", 0n, [5n, 6n], [4n]],
+    ["SCMP_CMP_GT", 0n, [6n, 2n ** 63n], [5n]],
+    // Of the bits of 5 only the lowest may be set.
+    ["SCMP_CMP_MASKED_EQ", 1n, [1n, 3n], [4n, 5n]],
+  ];
+  for (const [op, valueTwo, holds, not] of operators)
+    test(`tests arguments with ${op}`, () => {
+      const { program } = compileSeccomp({
+        defaultAction: "SCMP_ACT_ALLOW",
+        syscalls: [
+          { names: ["close"], action: "SCMP_ACT_ERRNO", args: [{ index: 0, value: 5n, valueTwo, op }] },
+        ],
+      });
+      for (const value of holds) assert.equal(runFilter(program, x64(3, value)), EPERM, `${value}`);
+      for (const value of not) assert.equal(runFilter(program, x64(3, value)), ALLOW, `${value}`);
+    });
+
+  // As runc has it: only who allows by default is left alone.
+  test("answers ENOSYS to newer calls also where the default is to kill or to notify", () => {
+    for (const defaultAction of ["SCMP_ACT_KILL_PROCESS", "SCMP_ACT_TRAP", "SCMP_ACT_NOTIFY"] as const) {
+      const { program } = compileSeccomp({
+        defaultAction,
+        listenerPath: "/agent",
+        syscalls: [{ names: ["getpid", "execve"], action: "SCMP_ACT_ALLOW" }],
+      });
+      assert.equal(runFilter(program, x64(400)), ENOSYS);
+    }
+  });
+
   test("gives the same filter for the same object and for equal content", () => {
     assert.equal(compileSeccomp(denyChmod), compileSeccomp(denyChmod));
     assert.equal(compileSeccomp(structuredClone(denyChmod)), compileSeccomp(denyChmod));
@@ -172,6 +231,11 @@ describe("compileSeccomp()", { skip }, () => {
   const refused: [string, Partial<Seccomp>, RegExp][] = [
     ["an unknown flag", { flags: ["FLAG"] }, /^linux\.seccomp\.flags has "FLAG"/],
     ["an unknown architecture", { architectures: ["SCMP_ARCH_VAX"] }, /architecture "vax"/],
+    [
+      "the listener's flag without a rule that notifies",
+      { flags: ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"] },
+      /^linux\.seccomp\.flags has WAIT_KILLABLE_RECV/,
+    ],
     ["a notifying rule without a listener", { defaultAction: "SCMP_ACT_NOTIFY" }, /listenerPath is missing/],
   ];
   for (const [what, changes, message] of refused)

@@ -34,6 +34,55 @@ test("`parseSpec()` ignores properties that it does not know, as the spec demand
   assert.deepEqual(parse({ future: { x: 1 } }), minimal);
 });
 
+test("`parseSpec()` notes the path of every property that the spec does not have, at any depth", () => {
+  const more = { x: 1 };
+  const document = {
+    ...minimal,
+    ...more,
+    root: { path: "r", ...more },
+    mounts: [{ destination: "/m", ...more }],
+    hooks: { poststop: [{ path: "/h", ...more }], ...more },
+    process: {
+      ...minimal.process,
+      rlimits: [{ type: "RLIMIT_CORE", soft: 0, hard: 0, ...more }],
+      user: { uid: 0, gid: 0, ...more },
+    },
+    linux: {
+      namespaces: [{ type: "mount", ...more }],
+      devices: [{ type: "p", path: "/f", ...more }],
+      timeOffsets: { monotonic: more },
+      netDevices: { eth0: more },
+      intelRdt: more,
+      memoryPolicy: { mode: "MPOL_LOCAL", ...more },
+      seccomp: {
+        defaultAction: "SCMP_ACT_ALLOW",
+        syscalls: [{ names: ["a"], action: "SCMP_ACT_LOG", ...more }],
+      },
+      resources: { devices: [{ allow: true, ...more }], cpu: more },
+    },
+  };
+  const unknown: string[] = [];
+  parseSpec(JSON.stringify(document), unknown);
+  assert.deepEqual(unknown.sort(), [
+    "hooks.poststop[0].x",
+    "hooks.x",
+    "linux.devices[0].x",
+    "linux.intelRdt.x",
+    "linux.memoryPolicy.x",
+    "linux.namespaces[0].x",
+    'linux.netDevices["eth0"].x',
+    "linux.resources.cpu.x",
+    "linux.resources.devices[0].x",
+    "linux.seccomp.syscalls[0].x",
+    'linux.timeOffsets["monotonic"].x',
+    "mounts[0].x",
+    "process.rlimits[0].x",
+    "process.user.x",
+    "root.x",
+    "x",
+  ]);
+});
+
 test("`parseSpec()` takes null for missing", () => {
   assert.deepEqual(parse({ hooks: null, mounts: null, linux: { resources: null } }), {
     ...minimal,
@@ -66,10 +115,11 @@ const refused: [changes: object, message: string][] = [
   ],
   [{ mounts: [{ destination: "/x", options: [1] }] }, "mounts[0].options[0] is 1: not a string"],
   [{ process: { cwd: "a", user: { uid: 0, gid: 0 } } }, 'process.cwd is "a": not an absolute path'],
-  [{ process: { cwd: "/", user: { uid: -1, gid: 0 } } }, "process.user.uid is -1: not in 0..4294967295"],
+  [{ process: { cwd: "/", user: { uid: -1, gid: 0 } } }, "process.user.uid is -1: not in 0..4294967294"],
   [
-    { process: { cwd: "/", user: { uid: 4294967296, gid: 0 } } },
-    "process.user.uid is 4294967296: not in 0..4294967295",
+    // -1 to setresuid(2), which would leave root as it is.
+    { process: { cwd: "/", user: { uid: 4294967295, gid: 0 } } },
+    "process.user.uid is 4294967295: not in 0..4294967294",
   ],
   [{ process: { cwd: "/", user: { uid: 1.5, gid: 0 } } }, "process.user.uid is 1.5: not an integer"],
   [{ process: { cwd: "/", user: { uid: "0", gid: 0 } } }, 'process.user.uid is "0": not an integer'],
@@ -96,6 +146,49 @@ const refused: [changes: object, message: string][] = [
   [
     { linux: { resources: { devices: [{ allow: true, access: "rx" }] } } },
     'linux.resources.devices[0].access is "rx": not made of r, w and m',
+  ],
+  [{ windows: {} }, "windows is set: this runtime is for Linux"],
+  [{ vm: {} }, "vm is set: this runtime is for Linux"],
+  [{ linux: { netDevices: { "a/b": {} } } }, 'linux.netDevices key is "a/b": not a name of a network device'],
+  [
+    { linux: { netDevices: { eth0: { name: "much-too-long-for-it" } } } },
+    'linux.netDevices["eth0"].name is "much-too-long-for-it": not a name of a network device',
+  ],
+  [
+    { linux: { memoryPolicy: { mode: "MPOL_X" } } },
+    'linux.memoryPolicy.mode is "MPOL_X": not one of MPOL_DEFAULT, MPOL_PREFERRED, MPOL_BIND, MPOL_INTERLEAVE, MPOL_LOCAL, MPOL_PREFERRED_MANY, MPOL_WEIGHTED_INTERLEAVE',
+  ],
+  [{ linux: { intelRdt: { closID: "../x" } } }, 'linux.intelRdt.closID is "../x": not a name'],
+  [
+    { linux: { intelRdt: { memBwSchema: "L3:0=f" } } },
+    'linux.intelRdt.memBwSchema is "L3:0=f": does not begin with MB:',
+  ],
+  [
+    { linux: { seccomp: { defaultAction: "SCMP_ACT_ALLOW", defaultErrnoRet: 1 } } },
+    "linux.seccomp.defaultErrnoRet is set, but SCMP_ACT_ALLOW answers no errno",
+  ],
+  [
+    {
+      linux: {
+        seccomp: {
+          defaultAction: "SCMP_ACT_ALLOW",
+          syscalls: [{ names: ["a"], action: "SCMP_ACT_KILL", errnoRet: 1 }],
+        },
+      },
+    },
+    "linux.seccomp.syscalls[0].errnoRet is set, but SCMP_ACT_KILL answers no errno",
+  ],
+  [
+    {
+      linux: {
+        seccomp: { defaultAction: "SCMP_ACT_ALLOW", syscalls: [{ names: [], action: "SCMP_ACT_LOG" }] },
+      },
+    },
+    "linux.seccomp.syscalls[0].names is empty",
+  ],
+  [
+    { linux: { seccomp: { defaultAction: "SCMP_ACT_ALLOW", listenerMetadata: "m" } } },
+    "linux.seccomp.listenerMetadata is set, but linux.seccomp.listenerPath is not",
   ],
   [{ linux: { maskedPaths: ["proc"] } }, 'linux.maskedPaths[0] is "proc": not an absolute path'],
 ];

@@ -68,6 +68,16 @@ const refused: [string, unknown, string][] = [
     "x.json: syscalls[0].args[0].index is 6: not in 0..5",
   ],
   [
+    "an errno of an action that answers none",
+    { defaultAction: "SCMP_ACT_ALLOW", syscalls: [{ names: ["x"], action: "SCMP_ACT_LOG", errnoRet: 1 }] },
+    "x.json: syscalls[0].errnoRet is set, but SCMP_ACT_LOG answers no errno",
+  ],
+  [
+    "notifications that nobody would get",
+    { defaultAction: "SCMP_ACT_ALLOW", syscalls: [{ names: ["x"], action: "SCMP_ACT_NOTIFY" }] },
+    "x.json has SCMP_ACT_NOTIFY without a listenerPath: nobody would answer",
+  ],
+  [
     "both lists of architectures",
     {
       defaultAction: "SCMP_ACT_ALLOW",

@@ -1,0 +1,93 @@
+// linux.intelRdt: the container's class of service (config-linux.md#intelrdt).
+import { join } from "node:path";
+import type { CleanupStack } from "../../base/cleanup-stack.ts";
+import { failedPrecondition } from "../../base/errors.ts";
+import {
+  addTask,
+  findResctrl,
+  groupExists,
+  makeGroup,
+  parseSchemata,
+  readSchemata,
+  removeGroup,
+  writeSchemata,
+} from "../../linux/resctrl.ts";
+import type { IntelRdt } from "../linux-spec.ts";
+
+interface Groups {
+  /** The class of service. */
+  group: string;
+  /** Where the container alone is counted. */
+  monitored: string | undefined;
+  /** The class is the container's own. */
+  isOwn: boolean;
+}
+
+/** Derived from the id, so that a delete finds what a create that was killed has left. */
+function groupsOf(id: string, { closID = "", enableMonitoring }: IntelRdt, root: string): Groups {
+  const group = closID === "/" ? root : join(root, closID === "" ? id : closID);
+  const monitored = enableMonitoring === true ? join(group, "mon_groups", id) : undefined;
+  return { group, monitored, isOwn: closID === "" };
+}
+
+/**
+ * Makes or finds the container's groups; the result puts a process into them.
+ * @throws CricketError that names the property
+ */
+export function prepareIntelRdt(
+  id: string,
+  rdt: IntelRdt,
+  undo: CleanupStack,
+  root = findResctrl(),
+): (pid: number) => void {
+  if (root === undefined)
+    throw failedPrecondition("linux.intelRdt is set, but no resctrl file system is mounted on this host");
+  const { group, monitored, isOwn } = groupsOf(id, rdt, root);
+  const make = (path: string): boolean => {
+    const made = makeGroup(path);
+    if (made) undo.defer(`remove the resctrl group ${path}`, () => removeGroup(path));
+    return made;
+  };
+  const lines = schemataOf(rdt);
+  if (isOwn) {
+    if (!make(group)) throw failedPrecondition(`linux.intelRdt: there is a resctrl group ${group} already`);
+    writeSchemata(group, lines);
+  } else enterClass(group, lines, make);
+  if (monitored !== undefined && !make(monitored))
+    throw failedPrecondition(`linux.intelRdt.enableMonitoring: there is a group ${monitored} already`);
+  return (pid) => {
+    addTask(group, pid);
+    if (monitored !== undefined) addTask(monitored, pid);
+  };
+}
+
+function enterClass(group: string, lines: readonly string[], make: (path: string) => boolean): void {
+  if (lines.length === 0) {
+    if (!groupExists(group)) throw failedPrecondition(`linux.intelRdt.closID: there is no group ${group}`);
+  } else if (make(group)) writeSchemata(group, lines);
+  else assertSame(group, lines);
+}
+
+/** In the order that the spec asks for. */
+function schemataOf({ l3CacheSchema = "", memBwSchema = "", schemata = [] }: IntelRdt): string[] {
+  return [l3CacheSchema, memBwSchema, ...schemata].filter((line) => line !== "");
+}
+
+/** "if closID directory exists, runtimes MUST compare ... and generate an error if doesn't match". */
+function assertSame(group: string, lines: readonly string[]): void {
+  const found = readSchemata(group);
+  for (const [resource, values] of parseSchemata(lines))
+    for (const [cache, value] of values)
+      if (found.get(resource)?.get(cache) !== value)
+        throw failedPrecondition(
+          `linux.intelRdt: the resctrl group ${group} has other schemata for ${resource}:${cache}`,
+        );
+}
+
+/** What goes with the container: a class that others may be in stays. */
+export function removeIntelRdt(id: string, rdt: IntelRdt | undefined, root = findResctrl()): void {
+  if (rdt === undefined || root === undefined) return;
+  const { group, monitored, isOwn } = groupsOf(id, rdt, root);
+  if (monitored !== undefined) removeGroup(monitored);
+  if (isOwn) removeGroup(group);
+}
