@@ -142,8 +142,12 @@ function addArchitectures(lib: Library, context: unknown, names: readonly string
     const token = lib.archResolveName(name);
     if (token === 0) throw invalidArgument(`seccomp architecture ${JSON.stringify(name)} is unknown`);
     if (tokens.has(token)) continue;
-    // One of the other byte order cannot be in the same filter, and cannot run here either.
-    if (lib.archAdd(context, token) === 0) tokens.add(token);
+    // EDOM: filters hold one byte order.
+    if (lib.archAdd(context, token) !== 0)
+      throw invalidArgument(
+        `seccomp architecture ${JSON.stringify(name)} has another byte order than this machine`,
+      );
+    tokens.add(token);
   }
   return [...tokens];
 }

@@ -17,6 +17,7 @@ import { toInt64 } from "../../cri-api/int64.ts";
 import { v1 } from "../../cri-api/runtime/v1/api.js";
 import { startNode, untilExited, type TestNode, type TestPod } from "../support/node.ts";
 import { requires } from "../support/requires.ts";
+import { SeccompAgent } from "../support/seccomp-agent.ts";
 
 const { POD, CONTAINER, NODE, TARGET } = v1.NamespaceMode;
 
@@ -286,6 +287,38 @@ describe("a pod can have", requires("root", "overlay", "package:busybox-static")
       rmSync(path);
       await assert.rejects(pod.create({ name: "gone", more: profile(path) }), /profile\.json/);
     });
+  });
+
+  test("a seccomp profile that notifies an agent, and a clear error for one that notifies nobody", async () => {
+    const path = join(directory, "notify.json");
+    const agent = await SeccompAgent.listen(join(directory, "agent.sock"), () => ({ errno: 1 }));
+    const rule = { names: ["mkdir", "mkdirat"], action: "SCMP_ACT_NOTIFY" };
+    const filter = { defaultAction: "SCMP_ACT_ALLOW", syscalls: [rule] };
+    const { Localhost } = v1.SecurityProfile.ProfileType;
+    const profile = security({ seccomp: { profileType: Localhost, localhostRef: path }, noNewPrivs: true });
+    try {
+      await withPod("notifying", {}, async (pod) => {
+        writeFileSync(path, JSON.stringify(filter));
+        await assert.rejects(
+          pod.create({ name: "nobody", more: profile }),
+          /notify\.json has SCMP_ACT_NOTIFY without a listenerPath/,
+        );
+        writeFileSync(path, JSON.stringify({ ...filter, listenerPath: agent.path, listenerMetadata: "m" }));
+        assert.match(await ask(pod, "main", profile, "mkdir /x"), /Operation not permitted/);
+        // One for the container, one for the exec.
+        assert.deepEqual(
+          agent.states.map(({ metadata, state: { status: of } }) => [metadata, of]),
+          [
+            ["m", "creating"],
+            ["m", "running"],
+          ],
+        );
+        writeFileSync(path, JSON.stringify({ ...filter, listenerPath: join(directory, "nobody.sock") }));
+        await assert.rejects(pod.create({ name: "alone", more: profile }), /nobody\.sock/);
+      });
+    } finally {
+      agent.close();
+    }
   });
 
   test("labels and annotations that come back byte for byte, and filters by them and by short ids", async () => {

@@ -230,6 +230,11 @@ describe("compileSeccomp()", { skip }, () => {
 
   const refused: [string, Partial<Seccomp>, RegExp][] = [
     ["an unknown flag", { flags: ["FLAG"] }, /^linux\.seccomp\.flags has "FLAG"/],
+    [
+      "an architecture of the other byte order",
+      { architectures: ["SCMP_ARCH_S390X"] },
+      /"s390x" has another/,
+    ],
     ["an unknown architecture", { architectures: ["SCMP_ARCH_VAX"] }, /architecture "vax"/],
     [
       "the listener's flag without a rule that notifies",
