@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { runProgram } from "../../linux/run-program.ts";
 import { stringifyExactIntegers } from "../../oci/json-shape.ts";
 import type { PublicState } from "../../oci/runtime/container-store.ts";
-import { statsEvent } from "../../oci/runtime/events.ts";
+import { oomEvent, oomKills, statsEvent } from "../../oci/runtime/events.ts";
 import { UsageError } from "../command.ts";
 import type { ParsedFlags } from "./flags.ts";
 import type { Verb } from "./verb.ts";
@@ -13,7 +13,9 @@ export const state: Verb = {
   flags: {},
   arity: [1, 1],
   run({ runtime: { store }, operands, print }) {
-    print(`${JSON.stringify(store.describe(store.get(operands[0] ?? "")), null, 2)}\n`);
+    // The owner is for `list` alone, as runc has it.
+    const described = { ...store.describe(store.get(operands[0] ?? "")), owner: "" };
+    print(`${JSON.stringify(described, null, 2)}\n`);
     return Promise.resolve(0);
   },
 };
@@ -105,14 +107,27 @@ export const events: Verb = {
   async run({ runtime, flags, operands, print }) {
     const [id = ""] = operands;
     const intervalMs = durationMs(flags.texts.get("interval") ?? "5s");
-    for (;;) {
-      print(`${stringifyExactIntegers(statsEvent(runtime, id))}\n`);
-      if (flags.switches.has("stats")) return 0;
-      await sleep(intervalMs);
-      if (runtime.store.status(runtime.store.get(id)) === "stopped") return 0;
+    const say = (event: Record<string, unknown>): void => print(`${stringifyExactIntegers(event)}\n`);
+    say(statsEvent(runtime, id));
+    if (flags.switches.has("stats")) return 0;
+    let kills = oomKills(runtime, id);
+    for (let untilStatsMs = intervalMs; ; untilStatsMs -= oomPollMs) {
+      await sleep(Math.min(untilStatsMs, oomPollMs));
+      const state = runtime.store.find(id);
+      if (state === undefined) return 0;
+      const before = kills;
+      kills = oomKills(runtime, id);
+      if (kills > before) say(oomEvent(id));
+      if (runtime.store.status(state) === "stopped") return 0;
+      if (untilStatsMs > oomPollMs) continue;
+      say(statsEvent(runtime, id));
+      untilStatsMs = intervalMs + oomPollMs;
     }
   },
 };
+
+/** How soon the OOM killer is told of, and the end of the container seen. */
+const oomPollMs = 500;
 
 /** "5s", "500ms", "1m30s", as Go programs take durations. */
 export function durationMs(text: string): number {
