@@ -37,7 +37,6 @@ export const exec: Verb = {
   async run({ runtime, flags, operands, warn }) {
     const [id = "", ...args] = operands;
     const { switches, texts, lists } = flags;
-    if (lists.has("cgroup")) throw new UsageError("--cgroup is not implemented yet");
     const detached = switches.has("detach");
     if (!detached) becomeSubreaper();
     const { pid, pidfd, pty, warnings } = await execInContainer(runtime, {
@@ -53,6 +52,7 @@ export const exec: Verb = {
       noNewPrivs: switches.has("no-new-privs"),
       apparmor: texts.get("apparmor"),
       selinuxLabel: texts.get("process-label"),
+      cgroup: cgroupOf(lists.get("cgroup")),
       ignorePaused: switches.has("ignore-paused"),
       preserveFds: countOf(flags, "preserve-fds"),
       pidFile: texts.get("pid-file"),
@@ -71,3 +71,10 @@ export const exec: Verb = {
     }
   },
 };
+
+function cgroupOf(paths: readonly string[] = []): string | undefined {
+  const [path, ...more] = paths;
+  if (more.length > 0 || path?.includes(":") === true)
+    throw new UsageError("--cgroup takes one path for all controllers");
+  return path;
+}

@@ -144,8 +144,8 @@ function report(globals: ParsedFlags, level: "error" | "warning", message: strin
 
 async function printVersion(): Promise<number> {
   const { packageVersion } = await import("../package-version.ts");
-  const { SPEC_VERSION } = await import("../../oci/spec.ts");
-  process.stdout.write(`cricket version ${packageVersion()}\nspec: ${SPEC_VERSION}\n`);
+  const { NEWEST_SPEC_VERSION } = await import("../../oci/spec.ts");
+  process.stdout.write(`cricket version ${packageVersion()}\nspec: ${NEWEST_SPEC_VERSION}\n`);
   return 0;
 }
 

@@ -34,6 +34,8 @@ export interface ExecOptions {
   apparmor?: string | undefined;
   selinuxLabel?: string | undefined;
   ignorePaused: boolean;
+  /** An existing cgroup below the container's: "/sub". */
+  cgroup?: string | undefined;
   preserveFds: number;
   pidFile?: string | undefined;
   consoleSocket?: string | undefined;
@@ -60,7 +62,8 @@ export async function execInContainer(runtime: Runtime, options: ExecOptions): P
     throw invalidArgument("process.terminal: a detached process needs --console-socket");
   using console = options.consoleSocket === undefined ? undefined : new ConsoleSocket(options.consoleSocket);
   using descriptors = new LaunchDescriptors();
-  const program = programOf(runtime, state, { ...spec, process }, descriptors);
+  const cgroupPath = cgroupBelow(state.cgroupPath, options.cgroup);
+  const program = programOf(runtime, { ...state, cgroupPath }, { ...spec, process }, descriptors);
   try {
     const ran = await spawnDetached(runtime.helper(), program, {
       ...(process.terminal === true ? {} : { stdio: [0, 1, 2] as const }),
@@ -81,6 +84,11 @@ export async function execInContainer(runtime: Runtime, options: ExecOptions): P
 
 function notifiedState({ ociVersion, id, bundle, annotations, process }: ContainerState): NotifiedState {
   return { ociVersion, id, status: "running", pid: process?.pid ?? 0, bundle, annotations };
+}
+
+function cgroupBelow(path: string, below = ""): string {
+  const name = below.replace(/^\/+|\/+$/g, "");
+  return name === "" ? path : `${path}/${name}`;
 }
 
 function assertCanExec(status: ContainerStatus, { ignorePaused }: ExecOptions): void {
