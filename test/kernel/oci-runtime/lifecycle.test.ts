@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { existsSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
+import { CgroupManager } from "../../../src/linux/cgroup/cgroup-manager.ts";
 import { requires } from "../../support/requires.ts";
 import { OciFixture } from "./oci-fixture.ts";
 
@@ -133,6 +134,26 @@ describe("cricket oci", requires("root", "package:busybox-static"), () => {
     await ok("delete", "-f", id);
   });
 
+  it("`exec --cgroup` runs in a cgroup below the container's", async () => {
+    const id = fixture.newId();
+    fixture.write(["sleep", "1000"]);
+    await ok("run", "-d", id);
+    const cgroups = new CgroupManager();
+    const path = `/cricket-oci/${id}`;
+    cgroups.create(`${path}/below`);
+    const [pid = 0] = cgroups.pids(path);
+    const child = fixture.start("exec", "--cgroup", "/below", id, "sh", "-c", "echo; exec sleep 1000");
+    const ended = new Promise((resolve) => child.on("exit", resolve));
+    await new Promise((resolve) => child.stdout?.once("data", resolve));
+    assert.deepEqual(
+      cgroups.pids(`${path}/below`).map((member) => member === pid),
+      [false],
+    );
+    assert.match(await fails("exec", "--cgroup", "/nowhere", id, "true"), /nowhere.*ENOENT/);
+    await ok("delete", "-f", id);
+    assert.equal(await ended, 137);
+  });
+
   it("pauses, refuses to exec meanwhile, and resumes", async () => {
     const id = fixture.newId();
     fixture.write(["sleep", "1000"]);
@@ -155,11 +176,39 @@ describe("cricket oci", requires("root", "package:busybox-static"), () => {
     writeFileSync(file, JSON.stringify({ memory: { limit: 64 << 20 }, pids: { limit: 55 } }));
     await ok("update", "--resources", file, id);
     const stats = JSON.parse(await ok("events", "--stats", id)) as {
-      data: { memory: { usage: { limit: number } }; pids: { limit: number; current: number } };
+      data: {
+        cpu: { usage: { total: number } };
+        memory: { usage: { limit: number; usage: number }; raw: Record<string, number> };
+        pids: { limit: number; current: number };
+      };
     };
-    assert.equal(stats.data.memory.usage.limit, 64 << 20);
-    assert.deepEqual(stats.data.pids, { current: 1, limit: 55 });
+    const { cpu, memory, pids } = stats.data;
+    assert.equal(memory.usage.limit, 64 << 20);
+    assert.deepEqual(pids, { current: 1, limit: 55 });
+    assert.ok(cpu.usage.total > 0 && memory.usage.usage > 0 && Object.keys(memory.raw).length > 10);
     await ok("delete", "-f", id);
+  });
+
+  it("`events` tells of the OOM killer, and ends with the container", async () => {
+    const id = fixture.newId();
+    fixture.write(["sh", "-c", "read -r line; probe memory 200"], (spec) => {
+      spec.linux = { ...spec.linux, resources: { memory: { limit: 24n << 20n } } };
+    });
+    await ok("create", id);
+    const events = fixture.start("events", "--interval", "1m", id);
+    let text = "";
+    const first = new Promise((resolve) => events.stdout?.once("data", resolve));
+    events.stdout?.on("data", (chunk: Buffer) => (text += chunk.toString()));
+    const ended = new Promise((resolve) => events.on("close", resolve));
+    await first;
+    await ok("start", id);
+    assert.equal(await ended, 0);
+    const types = text
+      .trim()
+      .split("\n")
+      .map((line) => (JSON.parse(line) as { type: string }).type);
+    assert.deepEqual(types, ["stats", "oom"]);
+    await ok("delete", id);
   });
 
   it("without a pid namespace it sees the processes of the host", async () => {
