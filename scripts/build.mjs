@@ -4,7 +4,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { setup } from "./setup.mjs";
-import { bin, root, runOrExit, seconds } from "./step.mjs";
+import { root, runOrExit, seconds } from "./step.mjs";
 
 const sources = ["src", "cri-api"];
 const stamp = path.join(root, "dist", ".built");
@@ -19,31 +19,17 @@ function* filesUnder(directory) {
 
 function sourceFiles() {
   const found = sources.flatMap((name) => [...filesUnder(path.join(root, name))]);
-  return [
-    ...found,
-    ...["tsconfig.json", "tsconfig.build.json", "package-lock.json"].map((name) => path.join(root, name)),
-  ];
+  return [...found, ...["scripts/bundle.mjs", "package-lock.json"].map((name) => path.join(root, name))];
 }
 
-// The stamp holds the list of files: a file that was deleted or renamed changes no time stamp.
-const sameList = (files) => fs.existsSync(stamp) && fs.readFileSync(stamp, "utf8") === files.join("\n");
+// The stamp holds the list of files, as a file that was deleted or renamed changes no time stamp, and the Node whose
+// byte code is kept.
+const stampOf = (files) => [process.version, ...files].join("\n");
 
 function isCurrent(files) {
-  if (!sameList(files)) return false;
+  if (!fs.existsSync(stamp) || fs.readFileSync(stamp, "utf8") !== stampOf(files)) return false;
   const builtAt = fs.statSync(stamp).mtimeMs;
   return files.every((file) => fs.statSync(file).mtimeMs < builtAt);
-}
-
-/** What the compiler does not emit: generated JavaScript and data files, beside the code that loads them. */
-function copyData(files) {
-  for (const file of files) {
-    const name = path.relative(root, file);
-    if (!sources.includes(name.split(path.sep)[0])) continue;
-    if (name.endsWith(".ts") || name.endsWith(".mjs")) continue;
-    const target = path.join(root, "dist", name);
-    fs.mkdirSync(path.dirname(target), { recursive: true });
-    fs.copyFileSync(file, target);
-  }
 }
 
 function buildTypeScript() {
@@ -51,13 +37,9 @@ function buildTypeScript() {
   if (isCurrent(files)) return;
   const start = performance.now();
   const beganAt = new Date();
-  if (!sameList(files)) fs.rmSync(path.join(root, "dist"), { recursive: true, force: true });
-  copyData(files);
-  runOrExit(bin("tsc"), ["-p", "tsconfig.build.json"]);
-  const main = path.join(root, "dist", "src", "main.js");
-  if (fs.existsSync(main)) fs.chmodSync(main, 0o755);
-  fs.writeFileSync(stamp, files.join("\n"));
-  // A file saved while the compiler ran counts as changed.
+  runOrExit(process.execPath, ["scripts/bundle.mjs"]);
+  fs.writeFileSync(stamp, stampOf(files));
+  // A file saved meanwhile counts as changed.
   fs.utimesSync(stamp, beganAt, beganAt);
   process.stdout.write(`built dist/ in ${seconds(start)}\n`);
 }
@@ -73,7 +55,7 @@ export function buildParts() {
     runOrExit(process.execPath, [...(generator.endsWith(".ts") ? ["--import", "tsx"] : []), generator]);
 }
 
-/** Everything, ready to run as `node dist/src/main.js`. */
+/** Everything, ready to run as `dist/bin/cricket`. */
 export function build() {
   buildParts();
   buildTypeScript();

@@ -5,7 +5,7 @@ import { build } from "./build.mjs";
 import { root } from "./step.mjs";
 
 build();
-const main = path.join(root, "dist", "src", "main.js");
+const main = path.join(root, "dist", "bin", "cricket");
 const daemon = spawn(process.execPath, [main, "daemon", ...process.argv.slice(2)], { stdio: "inherit" });
 // Ctrl-C reaches the daemon by itself, as it is in the same process group: this process only has to outlive it.
 process.on("SIGINT", () => undefined);

@@ -170,8 +170,8 @@ async function main() {
   }
   setup();
   if (mayInstall && chosen.some((suite) => suite.name !== "unit")) installPackages(["test"]);
-  // Unit and kernel tests run from the sources; only the suites that start the daemon want it compiled.
-  if (chosen.some((suite) => !["unit", "kernel"].includes(suite.name) && suite.files.length > 0)) build();
+  // Unit tests run from the sources alone; the others also run the program, as built.
+  if (chosen.some((suite) => suite.name !== "unit" && suite.files.length > 0)) build();
   else buildParts();
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), "cricket-test-results-"));
   try {

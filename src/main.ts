@@ -1,44 +1,26 @@
 #!/usr/bin/env node
-// The `cricket` program.
-import { Interrupted, type Surroundings } from "./cli/command.ts";
+// The `cricket` program: loads the part that is asked for, and that one alone, as start-up counts for engines that run
+// an OCI runtime several times a container.
+import { basename } from "node:path";
+import { stackOf } from "./base/stack-trace.ts";
 
-const [name] = process.argv.slice(2);
-
-function surroundings(): Surroundings {
-  const interrupted = new AbortController();
-  const killed = new AbortController();
-  const onSignal = (signal: "SIGINT" | "SIGTERM"): void => {
-    (interrupted.signal.aborted ? killed : interrupted).abort(new Interrupted(signal));
-  };
-  // The daemon has its own way to stop.
-  if (name !== "daemon") for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, onSignal);
-  return {
-    stdout: (data) => void process.stdout.write(data),
-    stderr: (data) => void process.stderr.write(data),
-    // Opened by the first look at it, which only commands that read it take.
-    get streams() {
-      const { stdin, stdout, stderr } = process;
-      return { stdin, stdout, stderr };
-    },
-    columns: process.stderr.isTTY ? process.stderr.columns : undefined,
-    env: process.env,
-    interrupted: interrupted.signal,
-    killed: killed.signal,
-  };
+async function main(): Promise<number> {
+  const [program = "", ...argv] = process.argv.slice(1);
+  // Engines take the path of a runtime and give it a verb: podman --runtime /usr/bin/cricket-oci.
+  const isRuntime = basename(program) === "cricket-oci";
+  if (isRuntime || argv[0] === "oci") {
+    const { runOci } = await import("./cli/oci/run-oci.ts");
+    return runOci(isRuntime ? argv : argv.slice(1));
+  }
+  const { runTerminal } = await import("./cli/run-terminal.ts");
+  return runTerminal(argv);
 }
 
-// `cricket ps | head`: the reader has seen enough.
-process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  process.exit(error.code === "EPIPE" ? 0 : 1);
+// Node would print the trace as it is: with lines of what was built.
+process.on("uncaughtException", (error) => {
+  process.stderr.write(`${stackOf(error)}\n`);
+  process.exit(1);
 });
 
-// The runtime's own command line: no daemon, its signals are the container's, and start-up counts.
-if (name === "oci") {
-  const { runOci } = await import("./cli/oci/run-oci.ts");
-  process.exit(await runOci(process.argv.slice(3)));
-}
-
-const { runCli } = await import("./cli/run-cli.ts");
-
 // Standard output is written synchronously on Linux, so nothing is lost by leaving at once.
-process.exit(await runCli(process.argv.slice(2), surroundings()));
+void main().then((status) => process.exit(status));

@@ -2,7 +2,6 @@
 import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
 import { open, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
-import { randomBytes } from "node:crypto";
 
 export interface AtomicWriteOptions {
   /** fsync the file and its directory: for everything under the state root, which must survive a power loss. */
@@ -19,7 +18,7 @@ export function writeFileAtomic(
   content: string | Uint8Array,
   options: AtomicWriteOptions = {},
 ): void {
-  const temporary = `${path}.${randomBytes(6).toString("hex")}${temporarySuffix}`;
+  const temporary = temporaryBeside(path);
   const fd = openSync(temporary, "wx", options.mode ?? 0o600);
   try {
     try {
@@ -40,6 +39,11 @@ export function writeFileAtomic(
 /** Files with this suffix are left by a writer that was killed; whoever lists a record directory removes them. */
 export const temporarySuffix = ".tmp";
 
+// No two writers meet: the clock runs on through all processes of a boot. (node:crypto would be as good, but takes 5 ms
+// to load, and this is all that a verb of `cricket oci` would use of it.)
+const temporaryBeside = (path: string): string =>
+  `${path}.${process.pid}-${process.hrtime.bigint().toString(36)}${temporarySuffix}`;
+
 /** Makes renames and unlinks inside `path` survive a power loss. */
 export function syncDirectory(path: string): void {
   const fd = openSync(path, "r");
@@ -55,7 +59,7 @@ export function syncDirectory(path: string): void {
  * while a large image is being pulled it is.
  */
 export async function writeFileDurable(path: string, content: string | Uint8Array): Promise<void> {
-  const temporary = `${path}.${randomBytes(6).toString("hex")}${temporarySuffix}`;
+  const temporary = temporaryBeside(path);
   try {
     const file = await open(temporary, "wx", 0o600);
     try {

@@ -9,6 +9,7 @@ import {
 } from "@grpc/grpc-js";
 import { CricketError, invalidArgument, messageOf, type ErrorCode } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
+import { stackOf } from "../base/stack-trace.ts";
 import type { AnyRpc, RequestOf, ResponseSentOf } from "../../cri-api/services.ts";
 
 /** What a handler knows about its call beside the request. */
@@ -183,10 +184,6 @@ class ServedCall implements Call {
   #durationMs(): number {
     return Math.round((performance.now() - this.#startedMs) * 1000) / 1000;
   }
-}
-
-function stackOf(error: unknown): string {
-  return (error instanceof Error ? error.stack : undefined) ?? String(error);
 }
 
 // The message travels in an HTTP/2 trailer, whose size clients limit; half a surrogate pair cannot be encoded there.

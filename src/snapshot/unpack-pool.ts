@@ -191,13 +191,13 @@ class WorkerJob implements Job {
 }
 
 /**
- * From the build output a worker is started like any script. From source, as the tests run, a worker thread of Node 20
+ * What is built has the worker beside it as a script. From source, as the tests run, a worker thread of Node 20
  * does not inherit the loader hooks of its parent and needs its own.
  */
 function startThread(): Worker {
   const resourceLimits = { maxOldGenerationSizeMb: maxHeapMiB };
   if (!import.meta.url.endsWith(".ts"))
-    return new Worker(new URL("./unpack-worker.js", import.meta.url), { resourceLimits });
+    return new Worker(new URL("./unpack-worker.cjs", import.meta.url), { resourceLimits });
   const script = new URL("./unpack-worker.ts", import.meta.url).href;
   const loader = import.meta.resolve("tsx/esm/api");
   const code = `import(${JSON.stringify(loader)}).then(({ register }) => { register(); return import(${JSON.stringify(script)}); })`;

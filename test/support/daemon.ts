@@ -8,6 +8,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { connectCri, type CriClient } from "../../cri-api/client.ts";
+import { cricketProgram } from "./cricket-program.ts";
 import { startDescriptorCheck, startLeakCheck } from "./leak-check.ts";
 import { removeLeftovers } from "./leftovers.ts";
 
@@ -103,8 +104,8 @@ export class TestDaemon {
       registriesConf(this.#options.registries ?? []),
     );
     const log = fs.openSync(path.join(this.#directory, "log"), "a");
-    const [program, ...args] = [...daemonCommand(), "--config", path.join(this.#directory, "cricket.toml")];
-    this.#process = spawn(program, args, {
+    const config = path.join(this.#directory, "cricket.toml");
+    this.#process = spawn(process.execPath, [...cricketProgram(), "daemon", "--config", config], {
       cwd: checkout,
       stdio: ["ignore", log, log],
       env: { ...process.env, ...this.#options.env, ...env },
@@ -252,13 +253,6 @@ function isRunning({ pid, exitCode, signalCode }: ChildProcess): boolean {
 async function untilExit(daemon: ChildProcess): Promise<void> {
   if (daemon.pid !== undefined && daemon.exitCode === null && daemon.signalCode === null)
     await once(daemon, "exit");
-}
-
-/** `npm test` has built dist/; a single file run by hand takes the sources as they are. */
-function daemonCommand(): [string, ...string[]] {
-  const compiled = process.env["CRICKET_TEST_DIST"] === "1";
-  const main = compiled ? ["dist/src/main.js"] : ["--import", "tsx", "src/main.ts"];
-  return [process.execPath, ...main, "daemon"];
 }
 
 const registriesConf = (registries: string[]): string =>

@@ -8,14 +8,9 @@ import { promisify } from "node:util";
 import { stringifySpec } from "../../../src/oci/parse-spec.ts";
 import { defaultSpec } from "../../../src/oci/runtime/default-spec.ts";
 import type { Spec } from "../../../src/oci/spec.ts";
+import { cricketProgram } from "../../support/cricket-program.ts";
 import { buildDir, buildPrograms, type ProbeReport } from "../../support/launch-fixture.ts";
 
-const root = join(import.meta.dirname, "../../..");
-// `npm test` has built dist/; a single file run by hand takes the sources as they are.
-const program =
-  process.env["CRICKET_TEST_DIST"] === "1"
-    ? [join(root, "dist/src/main.js")]
-    : ["--import", import.meta.resolve("tsx"), join(root, "src/main.ts")];
 const applets =
   "sh cat echo false hostname id ls mkdir mount ps readlink sleep stat stty touch true tty env".split(" ");
 
@@ -61,13 +56,13 @@ export class OciFixture {
 
   /** For node itself. */
   argv(...words: string[]): string[] {
-    return [...program, "oci", "--root", join(this.directory, "state"), ...words];
+    return [...cricketProgram(), "oci", "--root", join(this.directory, "state"), ...words];
   }
 
   /** Any command of cricket, to its end. */
   async cli(env: Record<string, string>, ...words: string[]): Promise<string> {
     const options = { env: { ...process.env, ...env } };
-    const { stdout } = await promisify(execFile)(process.execPath, [...program, ...words], options);
+    const { stdout } = await promisify(execFile)(process.execPath, [...cricketProgram(), ...words], options);
     return stdout;
   }
 
