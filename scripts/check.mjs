@@ -1,5 +1,5 @@
-// npm run check: the fast gate. Layout, lint, types, C with warnings as errors, unit tests; all of them run, so that
-// one look shows everything there is to mend.
+// npm run check [-- --no-tests]: the fast gate. Layout, lint, types, C with warnings as errors, unit tests; all of them
+// run, so that one look shows everything there is to mend.
 import { cFiles, clangFormatWanted } from "./c-files.mjs";
 import { buildParts } from "./build.mjs";
 import { clangFormatVersion, installPackages } from "./debian-packages.mjs";
@@ -19,7 +19,7 @@ const steps = [
   { name: "tsc", step: () => run(bin("tsc"), ["-p", "."]) },
   { name: "clang-format", step: clangFormat },
   { name: "unit tests", step: () => run(process.execPath, ["scripts/test.mjs", "--no-install", "unit"]) },
-];
+].filter(({ name }) => name !== "unit tests" || !process.argv.includes("--no-tests"));
 
 if (process.env.CI === "true") installPackages(["check"]);
 // Also compiles the C programs, whose Makefile makes every warning an error.

@@ -1,8 +1,7 @@
 // A node:test reporter for logs: one line a file, and for a file that failed, its failures and what it wrote to
 // standard error. (node's own `dot` drops the latter, which is where an error while loading a file is told.)
-import path from "node:path";
 import { inspect } from "node:util";
-import { root } from "./step.mjs";
+import { testOf } from "./bundle-tests.mjs";
 
 const wanted = new Set(["test:pass", "test:fail", "test:stderr"]);
 
@@ -35,7 +34,7 @@ function record(file, type, data) {
 }
 
 function summary(file) {
-  const name = path.relative(root, file.file);
+  const name = testOf(file.file);
   const counts = `${file.passed} passed${file.skipped > 0 ? `, ${file.skipped} skipped` : ""}`;
   if (file.failures.length === 0) return `ok      ${name}: ${counts}\n`;
   const details = file.failures.map(({ name: test, error }) => `  ${test}\n${indent(explain(error))}`);

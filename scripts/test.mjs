@@ -4,6 +4,7 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { build, buildParts } from "./build.mjs";
+import { builtTest, bundleTests, removeBuiltTests, testOf } from "./bundle-tests.mjs";
 import { installPackages } from "./debian-packages.mjs";
 import { root, run, seconds } from "./step.mjs";
 import { cannotRunGuest, runInGuest } from "./guest.mjs";
@@ -70,16 +71,16 @@ function readResults(file) {
 /** Arguments of node for one suite. The reporters are named by path, as the guest sees the checkout elsewhere. */
 function nodeArguments(suite, results) {
   return [
-    "--import",
-    "tsx",
+    "--enable-source-maps",
     "--test",
     `--test-timeout=${suite.timeoutMs}`,
-    ...(suite.serial ? ["--test-concurrency=1"] : []),
+    // Node's own choice leaves one core to the runner, which has next to nothing to do.
+    `--test-concurrency=${suite.serial ? 1 : os.availableParallelism()}`,
     `--test-reporter=${process.stdout.isTTY ? "spec" : "./scripts/test-printer.mjs"}`,
     "--test-reporter-destination=stdout",
     "--test-reporter=./scripts/test-reporter.mjs",
     `--test-reporter-destination=${results}`,
-    ...suite.files,
+    ...suite.files.map(builtTest),
   ];
 }
 
@@ -141,7 +142,7 @@ function summarize(tests) {
   for (const [reason, count] of countByReason(of("skipped")))
     process.stdout.write(`skipped ${count}: ${reason}\n`);
   for (const test of of("failed")) {
-    const file = test.file === undefined ? "" : path.relative(root, test.file);
+    const file = test.file === undefined ? "" : testOf(test.file);
     process.stdout.write(
       `FAILED ${file}: ${test.name}${test.reason === undefined ? "" : ` (${test.reason})`}\n`,
     );
@@ -175,11 +176,13 @@ async function main() {
   else buildParts();
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), "cricket-test-results-"));
   try {
+    await bundleTests([...new Set(chosen.flatMap((suite) => suite.files))]);
     const tests = [];
     for (const suite of chosen) tests.push(...(await runSuite(suite, directory)));
     return summarize(refuseMissingPackages(tests));
   } finally {
     fs.rmSync(directory, { recursive: true, force: true });
+    removeBuiltTests();
   }
 }
 
