@@ -1,7 +1,7 @@
 // The version of the running program.
 import { readFileSync } from "node:fs";
 
-/** From package.json, which lies above both src/cli and dist/src/cli; "unknown" when it is not there. */
+/** From package.json, which lies above src/cli and, nearer, dist/lib; "unknown" when it is not there. */
 export function packageVersion(): string {
   for (const up of ["../../package.json", "../../../package.json"]) {
     try {

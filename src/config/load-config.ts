@@ -165,7 +165,7 @@ const hostFiles: ConfigFiles = {
   },
 };
 
-/** `build` beside package.json, whether this file runs from src or from dist/src. */
+/** `build` beside package.json, whether this file runs from src or from dist/lib. */
 function builtHelperDir(): string {
   let directory = import.meta.dirname;
   while (directory !== "/" && !existsSync(join(directory, "package.json"))) directory = dirname(directory);

@@ -11,10 +11,10 @@ import { setTimeout as delay } from "node:timers/promises";
 import { v1 } from "../../cri-api/runtime/v1/api.js";
 import { startNode, type TestNode, type TestPod } from "../support/node.ts";
 import { requires } from "../support/requires.ts";
+import { cricketProgram } from "../support/cricket-program.ts";
 
 const checkout = path.resolve(import.meta.dirname, "../..");
-const compiled = process.env["CRICKET_TEST_DIST"] === "1";
-const program = [process.execPath, ...(compiled ? ["dist/src/main.js"] : ["--import", "tsx", "src/main.ts"])];
+const program = [process.execPath, ...cricketProgram()];
 
 const quoted = (words: readonly string[]): string =>
   words.map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(" ");

@@ -114,7 +114,7 @@ async function openRuntime(globals: ParsedFlags): Promise<Runtime> {
   };
 }
 
-/** build/ beside package.json, which lies above both src and dist/src; or where the variable says. */
+/** build/ beside package.json, which lies above both src and dist/lib; or where the variable says. */
 function helperDirectory(): string {
   const given = process.env["CRICKET_HELPER_DIR"];
   if (given !== undefined && given !== "") return given;
