@@ -6,7 +6,7 @@ import { root } from "./step.mjs";
 /** Each major version lays code out a little differently: only this one, Debian 12's, is asked. */
 export const clangFormatWanted = 14;
 
-const directories = ["pause", "test/support/probe", "demo"];
+const directories = ["pause", "test/support/probe", "test/bench", "demo"];
 
 /** Paths of all C sources and headers, relative to the root. */
 export function cFiles() {

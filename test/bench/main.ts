@@ -8,7 +8,11 @@ import { startDaemon } from "../support/daemon.ts";
 import { startBenchImages, type BenchImages } from "./bench-images.ts";
 import { drawChart, formatTable } from "./chart.ts";
 import { cannotRunContainerd, startContainerd } from "./containerd.ts";
+import { measureLaunches } from "./launch-ratio.ts";
 import { measure, type BenchOptions, type Measurement } from "./measure.ts";
+
+import { measureOciRuns } from "./oci-start.ts";
+import { Samples } from "./samples.ts";
 
 const usage = `usage: npm run bench -- [options]
   --rounds N        rounds of the pod life cycle (30)
@@ -57,6 +61,7 @@ async function runAll(options: BenchOptions, noPeer: string | undefined): Promis
   const images = await startBenchImages(path.join(checkout, "build/pause"));
   try {
     const measurements = [await measureCricket(images, options)];
+    await measureAlone(measurements, options);
     if (noPeer === undefined) measurements.push(await measureContainerd(images, options));
     else say(`no comparison: ${noPeer}`);
     return measurements;
@@ -75,6 +80,15 @@ async function measureCricket(images: BenchImages, options: BenchOptions): Promi
   } finally {
     await daemon.close();
   }
+}
+
+/** What needs no daemon, added to cricket's measurement. */
+async function measureAlone(measurements: Measurement[], { rounds }: BenchOptions): Promise<void> {
+  say("measuring launches and the OCI command line");
+  const samples = new Samples();
+  (await measureLaunches(samples, rounds)).forEach(say);
+  measureOciRuns(samples, rounds).forEach(say);
+  for (const [name, summary] of samples.summaries()) measurements[0]?.latency.set(name, summary);
 }
 
 async function measureContainerd(images: BenchImages, options: BenchOptions): Promise<Measurement> {

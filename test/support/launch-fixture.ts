@@ -16,6 +16,7 @@ import {
   CLONE_NEWUTS,
 } from "../../src/linux/launch-program.ts";
 import { MS_REC, MS_SLAVE, createMount } from "../../src/linux/mount.ts";
+import type { RootfsPlace } from "../../src/oci/container-launch.ts";
 import { startMonitor } from "../../src/linux/start-monitor.ts";
 
 const root = join(import.meta.dirname, "../..");
@@ -119,6 +120,11 @@ export class LaunchFixture {
   #fill(): void {
     copyFileSync(join(buildDir, "probe"), join(this.path(), "probe"));
     for (const name of ["proc", "dev", "sys", "tmp"]) mkdirSync(join(this.path(), name));
+  }
+
+  /** For programs that are compiled elsewhere. */
+  get rootfsPlace(): RootfsPlace {
+    return { mount: this.#rootfs, target: this.#target };
   }
 
   /** The rootfs as a path of this process: the mount is attached nowhere. */
