@@ -22,6 +22,7 @@ import { lockFile } from "./linux/file-lock.ts";
 import { HelperBinary } from "./linux/helper-binary.ts";
 import { becomeSubreaper, OrphanReaper } from "./linux/reap.ts";
 import { bootId } from "./linux/proc.ts";
+import { mapLargePieces } from "./linux/release-memory.ts";
 import { notifySupervisor } from "./linux/sd-notify.ts";
 import { selectNetwork } from "./network/select-network.ts";
 import { liveAttachments, recoverSandboxes } from "./sandbox/recover-sandboxes.ts";
@@ -37,6 +38,7 @@ const reapIntervalMs = 2_000;
 /** Runs the daemon until SIGTERM or SIGINT; returns the exit status. Containers go on without it. */
 export async function runDaemon(argv: readonly string[]): Promise<number> {
   keepYoungHeapSmall();
+  mapLargePieces();
   const { config, files } = loadConfig({ argv, env: process.env });
   // What is started here inherits it: no pod may keep the filesystem busy that somebody happened to be in.
   process.chdir("/");

@@ -73,10 +73,10 @@ export interface ResolvedImage {
 
 const connectTimeoutMs = 15_000;
 /**
- * Images often come in a row: memory is given back when none has come for this long. V8 lets its young generation shrink
- * only once little has been allocated for some seconds: after 3 s it kept 15 MiB more than after 10 s.
+ * Images often come in a row: memory is given back when none has come for this long. And once more, as V8 lets its young
+ * generation shrink only when little has been allocated for some seconds: after 3 s it kept 15 MiB more than after 10 s.
  */
-const restAfterMs = 10_000;
+const restAfterMs = [3_000, 10_000];
 
 interface Parts {
   options: ImageServiceOptions;
@@ -90,7 +90,7 @@ export class ImageService {
   readonly #flights = new PullFlights();
   readonly #holds = new ImageHolds();
   readonly #pinned: PinnedImages;
-  #rest: NodeJS.Timeout | undefined;
+  #rests: NodeJS.Timeout[] = [];
   /** As of the last pull: it says what short names mean. */
   #conf: RegistriesConf;
 
@@ -137,7 +137,7 @@ export class ImageService {
   async pull(request: PullRequest): Promise<{ imageId: string }> {
     const { reference: text, auth, onProgress, signal } = request;
     const caller = { onProgress, signal };
-    clearTimeout(this.#rest);
+    this.#rests.forEach((timer) => clearTimeout(timer));
     const imageId = await this.#flights.run(flightKey(text, auth), caller, async (report, stop) => {
       const [conf, policy] = await Promise.all([
         loadRegistriesConf(this.#options.registriesConf),
@@ -215,13 +215,15 @@ export class ImageService {
   }
 
   #restSoon(): void {
-    clearTimeout(this.#rest);
-    this.#rest = setTimeout(() => {
-      if (this.#flights.isActive) return;
-      releaseMemory().catch((error: unknown) => {
-        this.#options.log.debug("memory not released", { error: messageOf(error) });
-      });
-    }, restAfterMs).unref();
+    this.#rests.forEach((timer) => clearTimeout(timer));
+    this.#rests = restAfterMs.map((afterMs) => setTimeout(() => this.#rest(), afterMs).unref());
+  }
+
+  #rest(): void {
+    if (this.#flights.isActive) return;
+    releaseMemory().catch((error: unknown) => {
+      this.#options.log.debug("memory not released", { error: messageOf(error) });
+    });
   }
 
   #view(record: ImageRecord): ImageView {

@@ -17,6 +17,23 @@ function findTrim(): Trim | undefined {
   }
 }
 
+// malloc.h
+const M_MMAP_THRESHOLD = -3;
+const largePieceBytes = 128 * 1024;
+
+/**
+ * Pieces of 128 KiB and more get a mapping of their own, which goes with them. glibc begins like that, but raises the
+ * bound to the size of any such piece that is freed, up to 32 MiB: buffers of a pull then lie between small pieces that
+ * stay, and some 40 MiB with them. mallopt(3); without effect in a C library that has none.
+ */
+export function mapLargePieces(): void {
+  try {
+    libc.func("int mallopt(int param, int value)")(M_MMAP_THRESHOLD, largePieceBytes);
+  } catch {
+    return;
+  }
+}
+
 /** Collects garbage and trims the heap. Takes some 20 ms of the event loop: for when the daemon has nothing to do. */
 export async function releaseMemory(): Promise<void> {
   const collect = garbageCollector();
