@@ -129,26 +129,34 @@ const timerSlackMs = 2;
 type AnyServerCall = ServerUnaryCall<unknown, unknown> | ServerWritableStream<unknown, unknown>;
 
 class ServedCall implements Call {
-  readonly signal: AbortSignal;
   readonly #name: string;
   readonly #log: Log;
   readonly #startedMs = performance.now();
+  // Most handlers never ask for the signal, and with its controller it costs more than a small answer.
+  #controller: AbortController | undefined;
+  #cancelled: CricketError | undefined;
+  #isAnswered = false;
 
   constructor(name: string, serverCall: AnyServerCall, log: Log) {
     this.#name = name;
     this.#log = log;
-    const controller = new AbortController();
-    this.signal = controller.signal;
     const deadline = serverCall.getDeadline();
-    // Comes at the deadline and when the client goes away, and also after a normal end, where it does nothing.
-    serverCall.once("cancelled", () => {
-      const expired = Number(deadline) - Date.now() < timerSlackMs;
-      controller.abort(
-        expired
-          ? new CricketError("deadline-exceeded", `${name}: the caller's deadline has passed`)
-          : new CricketError("cancelled", `${name}: the caller has gone`),
-      );
-    });
+    serverCall.once("cancelled", () => this.#cancel(Number(deadline) - Date.now() < timerSlackMs));
+  }
+
+  get signal(): AbortSignal {
+    this.#controller ??= new AbortController();
+    if (this.#cancelled !== undefined) this.#controller.abort(this.#cancelled);
+    return this.#controller.signal;
+  }
+
+  /** Comes at the deadline and when the client goes away, but also after a normal end. */
+  #cancel(expired: boolean): void {
+    if (this.#isAnswered) return;
+    this.#cancelled = expired
+      ? new CricketError("deadline-exceeded", `${this.#name}: the caller's deadline has passed`)
+      : new CricketError("cancelled", `${this.#name}: the caller has gone`);
+    this.#controller?.abort(this.#cancelled);
   }
 
   /** Runs the handler and sends its answer or its failure; never rejects. */
@@ -160,9 +168,11 @@ class ServedCall implements Call {
     try {
       sendAnswer = await work();
     } catch (error) {
+      this.#isAnswered = true;
       sendFailure(this.#fail(error));
       return;
     }
+    this.#isAnswered = true;
     this.#log.debug("call", { rpc: this.#name, durationMs: this.#durationMs() });
     sendAnswer();
   }
