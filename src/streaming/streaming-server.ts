@@ -52,7 +52,13 @@ export class StreamingServer {
     this.#sessions = sessions;
     this.#log = log;
     this.#tls = options.tls === undefined ? undefined : new TlsFiles(options.tls);
-    const limits = { headersTimeout: options.creationTimeoutMs, requestTimeout: options.creationTimeoutMs };
+    const timeoutMs = options.creationTimeoutMs;
+    const limits = {
+      headersTimeout: timeoutMs,
+      requestTimeout: timeoutMs,
+      // Node looks at those only so often.
+      connectionsCheckingInterval: Math.min(timeoutMs, 30_000),
+    };
     this.#server =
       this.#tls === undefined
         ? createHttpServer(limits)

@@ -49,8 +49,10 @@ export class WebSocketChannels {
   readonly gone: AbortSignal;
   readonly #socket: WebSocket;
   readonly #options: ChannelOptions;
+  /** Those that have not ended. */
   readonly #inputs = new Map<number, Readable>();
   readonly #outputs: Writable[] = [];
+  readonly #streams = new Set<Readable | Writable>();
   readonly #full = new Set<Readable>();
   #closing = false;
 
@@ -64,7 +66,7 @@ export class WebSocketChannels {
     socket.on("error", () => {});
     socket.once("close", () => {
       gone.abort();
-      for (const stream of [...this.#inputs.values(), ...this.#outputs]) stream.destroy();
+      for (const stream of this.#streams) stream.destroy();
     });
   }
 
@@ -80,6 +82,7 @@ export class WebSocketChannels {
     });
     input.on("error", () => {});
     this.#inputs.set(channel, input);
+    this.#streams.add(input);
     return input;
   }
 
@@ -100,6 +103,7 @@ export class WebSocketChannels {
     });
     output.on("error", () => {});
     this.#outputs.push(output);
+    this.#streams.add(output);
     return output;
   }
 
@@ -126,11 +130,11 @@ export class WebSocketChannels {
     if (decoded === undefined || this.#closing) return;
     if ("ended" in decoded) {
       this.#inputs.get(decoded.ended)?.push(null);
+      this.#inputs.delete(decoded.ended);
       return;
     }
     const input = this.#inputs.get(decoded.channel);
-    if (input === undefined || input.destroyed || input.readableEnded || decoded.payload.length === 0) return;
-    // A message after the channel's end would be an error of the stream, which nobody has to hear of.
+    if (input === undefined || input.destroyed || decoded.payload.length === 0) return;
     if (input.push(decoded.payload)) return;
     this.#full.add(input);
     this.#socket.pause();
