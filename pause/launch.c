@@ -55,6 +55,7 @@ static step_function *const step_functions[OP_COUNT] = {
     [OP_MAKE_USER_NAMESPACE] = step_make_user_namespace,
     [OP_HOST_DIRECTORY] = step_host_directory,
     [OP_OWN_STDIO] = step_own_stdio,
+    [OP_SET_LABEL] = step_set_label,
 };
 
 static bool take(struct cursor *c, void *to, size_t size) {

@@ -275,6 +275,18 @@ int step_set_mount_attributes(struct launch *l, struct cursor *c) {
   return result < 0 ? failed(l, "mount_setattr", result) : 0;
 }
 
+int step_set_label(struct launch *l, struct cursor *c) {
+  const char *target = take_text(c);
+  const char *label = take_text(c);
+  if (take_end(c) < 0) return -EBADMSG;
+  int fd = open_in_root(l, target, O_RDONLY | O_DIRECTORY, 0);
+  if (fd < 0) return failed(l, "openat2", fd);
+  // With its NUL, as the tools of the field write it.
+  long result = SYS(fsetxattr, fd, "security.selinux", label, text_length(label) + 1, 0);
+  close_fd(fd);
+  return result < 0 ? failed(l, "fsetxattr", result) : 0;
+}
+
 int step_set_propagation(struct launch *l, struct cursor *c) {
   const char *path = take_text(c);
   uint32_t flags = take_u32(c);

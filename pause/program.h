@@ -96,7 +96,8 @@ enum step_op {
   OP_MAKE_USER_NAMESPACE = 46,
   OP_HOST_DIRECTORY = 47,
   OP_OWN_STDIO = 48,
-  OP_COUNT = 49,
+  OP_SET_LABEL = 49,
+  OP_COUNT = 50,
 };
 
 // What a chdir step does beside changing the directory.

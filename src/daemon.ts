@@ -26,6 +26,7 @@ import { mapLargePieces } from "./linux/release-memory.ts";
 import { notifySupervisor } from "./linux/sd-notify.ts";
 import { selectNetwork } from "./network/select-network.ts";
 import { liveAttachments, recoverSandboxes } from "./sandbox/recover-sandboxes.ts";
+import { Selinux } from "./sandbox/selinux.ts";
 import { SandboxStore } from "./sandbox/sandbox-store.ts";
 import { probeUserNamespaces } from "./sandbox/user-namespace-support.ts";
 import { nodeStats } from "./node-stats.ts";
@@ -121,6 +122,7 @@ async function open(config: Config, log: Log, closing: CleanupStack): Promise<Da
     sandboxes,
     containers,
     events,
+    selinux: new Selinux(config.security),
     facts: readNodeFacts(cgroups.layout, config.container, config.security),
     userNamespaces: await probeUserNamespaces(helper, paths.layersRoot),
     stats: nodeStats({ cgroups, layerUsage, sandboxes, containers, network, paths }),

@@ -43,6 +43,7 @@ import { describeSandbox } from "./sandbox/describe-sandbox.ts";
 import { assertCanForward, dialSandbox } from "./sandbox/port-forward.ts";
 import { runSandbox } from "./sandbox/run-sandbox.ts";
 import type { UserNamespaceSupport } from "./sandbox/user-namespace-support.ts";
+import type { Selinux } from "./sandbox/selinux.ts";
 import type { Sandbox, SandboxStore } from "./sandbox/sandbox-store.ts";
 import { updateSandboxResources } from "./sandbox/update-sandbox-resources.ts";
 import { removeSandbox, stopSandbox } from "./sandbox/stop-sandbox.ts";
@@ -69,6 +70,7 @@ export interface DaemonParts {
   events: LifecycleEvents;
   facts: NodeFacts;
   userNamespaces: UserNamespaceSupport;
+  selinux: Selinux;
   sandboxRuns: SingleFlight<Sandbox>;
   containerRuns: SingleFlight<Container>;
   sandboxLocks: KeyedLock;
@@ -117,6 +119,7 @@ function sandboxUseCases(parts: DaemonParts): SandboxUseCases {
     shmSizeBytes: config.sandbox.shmSizeBytes,
     runtimeHandlers,
     userNamespaces: parts.userNamespaces,
+    selinux: parts.selinux,
   };
   const containers = podContainers(removeParts(parts));
   const stop = { store: parts.sandboxes, locks: parts.sandboxLocks, paths, cgroups, network, containers };
@@ -147,6 +150,7 @@ function containerUseCases(parts: DaemonParts): ContainerUseCases {
     bootId,
     runs: parts.containerRuns,
     facts: parts.facts,
+    selinux: parts.selinux,
   };
   return {
     create: (sandboxId, config) => createContainer(sandboxId, config, create),
@@ -215,7 +219,7 @@ function imageUseCases({ images, containers }: DaemonParts): ImageUseCases {
 }
 
 function nodeUseCases(parts: DaemonParts): NodeUseCases {
-  const { network, config, log, version, facts, userNamespaces } = parts;
+  const { network, config, log, version, facts, selinux, userNamespaces } = parts;
   return {
     version: () => ({ runtimeName: "cricket", runtimeVersion: version }),
     status: () => {
@@ -236,7 +240,7 @@ function nodeUseCases(parts: DaemonParts): NodeUseCases {
     describe: () =>
       Promise.resolve({
         config: describeConfig(config),
-        security: { apparmor: facts.apparmor.status() },
+        security: { apparmor: facts.apparmor.status(), selinux: selinux.status() },
       }),
     cgroupDriver: () => config.cgroup.driver,
     // The kubelet records the CIDR only if this succeeds; the embedded network has its own subnet.

@@ -2,6 +2,7 @@
 import type { Config } from "./config.ts";
 import type { Setting } from "./setting.ts";
 import {
+  flag,
   integer,
   ipAddress,
   matching,
@@ -59,6 +60,16 @@ function streamingSection(): ConfigSchema["sections"]["streaming"] {
   };
 }
 
+function securitySection(): ConfigSchema["sections"]["security"] {
+  return {
+    apparmorProfile: matching("cricket-default", /^[^\s"]+$/, "not the name of a profile"),
+    enableSelinux: flag(true),
+    // The policies of the field have 1024 categories.
+    selinuxCategoryRange: integer(1024, 2, 1024),
+    hostNetworkDisableSelinux: flag(true),
+  };
+}
+
 /** `helperDir` depends on where the program was installed, so the caller gives it. */
 export function configSchema(helperDir: string): ConfigSchema {
   return {
@@ -113,9 +124,7 @@ export function configSchema(helperDir: string): ConfigSchema {
         seccompProfile: optionalPath(),
         imageVolumes: oneOf("bind", ["bind", "mkdir", "ignore"]),
       },
-      security: {
-        apparmorProfile: matching("cricket-default", /^[^\s"]+$/, "not the name of a profile"),
-      },
+      security: securitySection(),
       streaming: streamingSection(),
     },
   };

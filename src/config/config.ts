@@ -78,6 +78,12 @@ export interface SandboxDefaults {
 export interface SecurityConfig {
   /** AppArmor profile that RuntimeDefault means: the built-in one, or one that the operator loads. */
   apparmorProfile: string;
+  /** Labels containers where the kernel has SELinux with a policy. */
+  enableSelinux: boolean;
+  /** Each pod gets a pair of its own of that many categories. */
+  selinuxCategoryRange: number;
+  /** Containers in the host's network namespace run without a process label. */
+  hostNetworkDisableSelinux: boolean;
 }
 
 export interface StreamingConfig {

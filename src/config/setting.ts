@@ -65,6 +65,18 @@ export function optionalPath(fallback = ""): Setting<string> {
   });
 }
 
+/** true or false. */
+export function flag(fallback: boolean): Setting<boolean> {
+  return {
+    fallback,
+    parse(value) {
+      if (typeof value !== "boolean") throw bad(value, "not true or false");
+      return value;
+    },
+    format: String,
+  };
+}
+
 /** One of a few words. */
 export function oneOf<T extends string>(fallback: T, words: readonly T[]): Setting<T> {
   return {

@@ -7,7 +7,8 @@ import { rlimitType } from "../oci/compile-limits.ts";
 import type { Device, Linux, Resources, Seccomp } from "../oci/linux-spec.ts";
 import { resolveSeccompProfile, type SeccompProfile } from "../oci/seccomp-profile.ts";
 import { SPEC_VERSION, type Process, type Rlimit, type Spec } from "../oci/spec.ts";
-import type { LinuxResources, SelinuxOptions } from "../sandbox/sandbox-config.ts";
+import type { LinuxResources } from "../sandbox/sandbox-config.ts";
+import type { SelinuxLabels } from "../sandbox/selinux-label.ts";
 import { podIdMaps } from "../sandbox/user-namespace.ts";
 import { buildCapabilities } from "./build-capabilities.ts";
 import { buildDeviceRules, type GrantedDevice } from "./build-devices.ts";
@@ -41,7 +42,6 @@ export interface HostFacts {
   defaultRlimits: readonly DefaultRlimit[];
   /** 0: none. */
   pidsLimit: number;
-  selinux: boolean;
   /** Go's name of the architecture, as seccomp profiles have it: "amd64", "arm64". */
   architecture: string;
   kernelVersion: { major: number; minor: number };
@@ -51,6 +51,8 @@ export interface HostFacts {
 export interface SecurityLabels {
   /** Name of a loaded profile. */
   apparmorProfile?: string;
+  /** "": none. */
+  selinux?: SelinuxLabels;
 }
 
 export interface ContainerSpecInput {
@@ -111,8 +113,7 @@ function buildProcess(input: ContainerSpecInput, env: readonly Uint8Array[]): Pr
     capabilities: buildCapabilities(security, host),
     rlimits: host.defaultRlimits.map(buildRlimit),
     noNewPrivileges: security.noNewPrivs,
-    ...(input.labels.apparmorProfile === undefined ? {} : { apparmorProfile: input.labels.apparmorProfile }),
-    ...(host.selinux ? buildSelinux(security.selinux) : {}),
+    ...buildProcessLabels(input.labels),
     oomScoreAdj: config.resources.oomScoreAdj,
   };
 }
@@ -126,11 +127,15 @@ function buildRlimit({ name, soft, hard }: DefaultRlimit): Rlimit {
   return { type, soft: limit(soft), hard: limit(hard) };
 }
 
-function buildSelinux(options: SelinuxOptions | undefined): Pick<Process, "selinuxLabel"> {
-  if (options === undefined || options.type === "") return {};
-  const { user, role, type, level } = options;
-  const label = [user === "" ? "system_u" : user, role === "" ? "system_r" : role, type];
-  return { selinuxLabel: [...label, ...(level === "" ? [] : [level])].join(":") };
+function buildProcessLabels({
+  apparmorProfile,
+  selinux,
+}: SecurityLabels): Pick<Process, "apparmorProfile" | "selinuxLabel"> {
+  const selinuxLabel = selinux?.process ?? "";
+  return {
+    ...(apparmorProfile === undefined ? {} : { apparmorProfile }),
+    ...(selinuxLabel === "" ? {} : { selinuxLabel }),
+  };
 }
 
 function buildAnnotations({ config, sandbox }: ContainerSpecInput): Record<string, string> {
@@ -143,11 +148,11 @@ function buildAnnotations({ config, sandbox }: ContainerSpecInput): Record<strin
 }
 
 function buildLinux(input: ContainerSpecInput): Linux {
-  const { config, host } = input;
-  const { security } = config;
+  const { security } = input.config;
   const seccomp = buildSeccomp(input);
   const { maskedPaths, readonlyPaths } = buildHiddenPaths(security);
   const maps = podIdMaps(security.namespaces);
+  const mountLabel = input.labels.selinux?.mount ?? "";
   return {
     namespaces: buildNamespaces(input),
     ...(maps === undefined ? {} : { uidMappings: maps.uids, gidMappings: maps.gids }),
@@ -159,14 +164,8 @@ function buildLinux(input: ContainerSpecInput): Linux {
     maskedPaths,
     readonlyPaths,
     ...(seccomp === undefined ? {} : { seccomp }),
-    ...(host.selinux ? buildMountLabel(security.selinux) : {}),
+    ...(mountLabel === "" ? {} : { mountLabel }),
   };
-}
-
-// The file label that goes with a container's process label in every policy of the field.
-function buildMountLabel(options: SelinuxOptions | undefined): Pick<Linux, "mountLabel"> {
-  if (options === undefined || options.level === "") return {};
-  return { mountLabel: `system_u:object_r:container_file_t:${options.level}` };
 }
 
 function buildSeccomp({ config, host, seccompProfile }: ContainerSpecInput): Seccomp | undefined {

@@ -16,6 +16,8 @@ import type { Monitor } from "../linux/monitor.ts";
 import { startMonitor } from "../linux/start-monitor.ts";
 import { signalName, signalNumber } from "../linux/signals.ts";
 import type { Sandbox, SandboxStore } from "../sandbox/sandbox-store.ts";
+import type { Selinux } from "../sandbox/selinux.ts";
+import { parseSelinuxLabel } from "../sandbox/selinux-label.ts";
 import type { LayerStore } from "../snapshot/layer-store.ts";
 import type { SecurityLabels } from "./build-spec.ts";
 import { checkMounts } from "./check-mounts.ts";
@@ -26,6 +28,7 @@ import type { Container, ContainerStore } from "./container-store.ts";
 import { resolveImageVolumes, wrapCreateError } from "./image-volumes.ts";
 import { prepareLaunch, type LaunchRequest, type PreparedLaunch } from "./prepare-launch.ts";
 import type { NodeFacts } from "./node-facts.ts";
+import { relabelMounts } from "./relabel-mounts.ts";
 import { releaseContainer } from "./release-container.ts";
 import { watchContainer } from "./watch-container.ts";
 
@@ -41,6 +44,7 @@ export interface CreateParts {
   bootId: string;
   runs: SingleFlight<Container>;
   facts: NodeFacts;
+  selinux: Selinux;
 }
 
 /**
@@ -78,7 +82,8 @@ async function makeContainer(
     // From here on the images cannot be removed; once the record is there, the record keeps them.
     for (const { imageId } of [image, ...imageVolumes]) releases.push(parts.images.hold(imageId));
     await checkMounts(config.mounts);
-    const labels = await securityLabels(config, parts);
+    const labels = await securityLabels(sandbox, config, parts);
+    await relabelMounts(config.mounts, relabelAs(labels));
     const record = { ...intent(sandbox, config, image, parts), imageVolumes };
     const container = parts.store.add(record);
     return await populate({ container, sandbox, image, labels, parts });
@@ -126,11 +131,21 @@ function stopSignal(config: ContainerConfig, image: ResolvedImage): string {
 }
 
 async function securityLabels(
+  { record }: Sandbox,
   { security }: ContainerConfig,
-  { facts }: CreateParts,
+  { facts, selinux }: CreateParts,
 ): Promise<SecurityLabels> {
   const apparmorProfile = await facts.apparmor.profileFor(security);
-  return apparmorProfile === undefined ? {} : { apparmorProfile };
+  return {
+    ...(apparmorProfile === undefined ? {} : { apparmorProfile }),
+    selinux: selinux.labelsOfContainer(record.selinux, security),
+  };
+}
+
+// spc_t, the super privileged container of the field's policies, may use every file as it is.
+function relabelAs({ selinux }: SecurityLabels): string {
+  if (selinux === undefined || parseSelinuxLabel(selinux.process).type === "spc_t") return "";
+  return selinux.mount;
 }
 
 async function populate(request: LaunchRequest): Promise<Container> {

@@ -6,6 +6,7 @@ import { CricketError, errnoOf, messageOf, wrapError } from "../base/errors.ts";
 import type { ImageService } from "../image/image-service.ts";
 import { close, O_PATH, openat2, RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS } from "../linux/files.ts";
 import { cloneMount } from "../linux/mount.ts";
+import { setPathLabel } from "../linux/selinux.ts";
 import type { LayerStore } from "../snapshot/layer-store.ts";
 import { createOverlay } from "../snapshot/overlay.ts";
 import { withAttached } from "../snapshot/attached-mount.ts";
@@ -38,6 +39,8 @@ export interface ImageVolumeParts {
   layers: LayerStore;
   /** Of the pod, for idmapped mounts. */
   userNamespace: number | undefined;
+  /** SELinux label of all that is in them; "": none. */
+  label: string;
 }
 
 /** Makes the detached mounts, by their places in the container. `own` takes over each descriptor as it is made. */
@@ -63,12 +66,12 @@ export function mountImageVolumes(
 function mountImage(
   imageId: string,
   subPath: string,
-  { images, layers, userNamespace }: ImageVolumeParts,
+  { images, layers, userNamespace, label }: ImageVolumeParts,
 ): number {
   const lowers = images.resolveForContainer(imageId).chainIds.map((chainId) => layers.path(chainId));
   if (lowers.length === 0) throw new CricketError("failed-precondition", `image ${imageId} has no layers`);
   const idmap = userNamespace === undefined ? {} : { idmap: { userNamespace } };
-  const whole = createOverlay({ lowers, readonly: true, ...idmap });
+  const whole = createOverlay({ lowers, readonly: true, label, ...idmap });
   if (subPath === "") return whole;
   try {
     return cloneSubPath(whole, subPath);
@@ -143,12 +146,13 @@ const isSystemPath = (path: string): boolean => /^\/(?:$|(?:proc|sys|dev)(?:\/|$
 export function makeVolumeDirectories(
   places: readonly string[],
   root: string,
-  owner: { uid: number; gid: number },
+  { uid, gid, label }: { uid: number; gid: number; label: string },
 ): DeclaredVolume[] {
   return places.map((destination, index) => {
     const source = join(root, String(index));
     mkdirSync(source, { recursive: true, mode: 0o755 });
-    chownSync(source, owner.uid, owner.gid);
+    chownSync(source, uid, gid);
+    if (label !== "") setPathLabel(source, label);
     return { destination, source };
   });
 }

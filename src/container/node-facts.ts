@@ -36,7 +36,6 @@ export function readNodeFacts(
       defaultEnv: defaults.defaultEnv,
       defaultRlimits: defaults.defaultRlimits,
       pidsLimit: defaults.pidsLimit,
-      selinux: false,
       architecture: process.arch === "x64" ? "amd64" : process.arch,
       kernelVersion: kernelRelease(),
     },

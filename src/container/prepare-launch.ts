@@ -154,7 +154,7 @@ function pauseOf({ id, pause }: Sandbox): PauseProcess {
 }
 
 /** The overlay of the image's layers and the container's own, as a detached mount: the host never sees it. */
-function mountRootfs({ container, image, parts }: LaunchRequest, userNamespace?: number): number {
+function mountRootfs({ container, image, labels, parts }: LaunchRequest, userNamespace?: number): number {
   const { id, config } = container.record;
   const maps = podIdMaps(config.security.namespaces);
   const lowers = image.chainIds.map((chainId) => parts.layers.path(chainId));
@@ -165,6 +165,7 @@ function mountRootfs({ container, image, parts }: LaunchRequest, userNamespace?:
     lowers,
     upper,
     work,
+    label: labels.selinux?.mount ?? "",
     ...(userNamespace === undefined ? {} : { idmap: { userNamespace } }),
   });
 }
@@ -185,20 +186,20 @@ interface PreparedVolumes {
 }
 
 function prepareVolumes(
-  { container, image, parts }: LaunchRequest,
+  { container, image, labels, parts }: LaunchRequest,
   userNamespace: number | undefined,
   descriptors: DisposableDescriptors,
 ): PreparedVolumes {
   const { id, config, imageVolumes = [] } = container.record;
   const { images, layers, facts, paths } = parts;
-  const detached = mountImageVolumes(imageVolumes, config.mounts, { images, layers, userNamespace }, (fd) =>
-    descriptors.add(fd),
-  );
+  const label = labels.selinux?.mount ?? "";
+  const volumeParts = { images, layers, userNamespace, label };
+  const detached = mountImageVolumes(imageVolumes, config.mounts, volumeParts, (fd) => descriptors.add(fd));
   const places = facts.imageVolumes === "ignore" ? [] : declaredVolumes(image.config.volumes, config.mounts);
   if (facts.imageVolumes !== "bind") return { detached, declared: [], directories: places };
   const owner = toHostIds(podIdMaps(config.security.namespaces), { uid: 0, gid: 0 });
   const root = join(paths.containerLayerDir(id), "volumes");
-  return { detached, declared: makeVolumeDirectories(places, root, owner), directories: [] };
+  return { detached, declared: makeVolumeDirectories(places, root, { ...owner, label }), directories: [] };
 }
 
 interface Resolved {

@@ -25,6 +25,7 @@ const descriptions: Descriptions = {
   mountFs: (step) => `mount ${step.type} on ${step.target}`,
   mountTree: (step) => `mount ${describeSource(step.source)} on ${step.target}`,
   setMountAttributes: (step) => `set mount attributes of ${step.target === "" ? "the rootfs" : step.target}`,
+  setLabel: (step) => `label ${step.target} ${step.label}`,
   mkdirInRoot: (step) => `make directory ${step.path}`,
   mknodInRoot: (step) => `make device ${step.path}`,
   symlinkInRoot: (step) => `make link ${step.path}`,

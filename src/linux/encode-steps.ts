@@ -63,6 +63,7 @@ export const stepOp: Record<StepAction["op"], number> = {
   makeUserNamespace: 46,
   hostDirectory: 47,
   ownStdio: 48,
+  setLabel: 49,
 };
 
 const stepOptional = 1;
@@ -220,6 +221,10 @@ const encoders: Encoders = {
   memoryPolicy(w, step) {
     w.u32(step.mode);
     w.blob(wholeWords(step.nodes));
+  },
+  setLabel(w, step) {
+    w.text(step.target);
+    w.text(step.label);
   },
   apparmorExec: (w, step) => w.text(step.profile),
   selinuxExec: (w, step) => w.text(step.label),

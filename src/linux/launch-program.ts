@@ -103,6 +103,8 @@ export type StepAction =
       propagation: number;
       recursive: boolean;
     }
+  /** The SELinux label of a directory in root: of a filesystem that takes none when it is mounted. */
+  | { op: "setLabel"; target: string; label: string }
   /** mkdir -p; existing directories stay as they are. */
   | { op: "mkdirInRoot"; path: string; mode: number; uid: number; gid: number }
   /** mknod of a device; an existing node of the same type and number is kept. */

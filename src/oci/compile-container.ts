@@ -54,7 +54,7 @@ export function compileContainer(launch: ContainerLaunch): LaunchProgram {
       ...(isEarly ? [] : limits),
       ...(isForkLast ? [] : leaveHost),
       ...compileChildNamespaces(launch),
-      ...compileSession(launch.id),
+      ...compileSession(launch.id, process.selinuxLabel),
       ...compileHostname(spec),
       ...compileSysctls(spec),
       ...compileAttachRootfs(launch),

@@ -21,7 +21,7 @@ export function compileJoinCgroup({ files }: CgroupJoin): Step[] {
   ];
 }
 
-export function compileSession(id: string): Step[] {
+export function compileSession(id: string, selinuxLabel = ""): Step[] {
   return [
     {
       op: "newSession",
@@ -30,12 +30,29 @@ export function compileSession(id: string): Step[] {
         source: "man 2 setsid",
       },
     },
+    ...compileKeyLabel(selinuxLabel),
     {
       op: "newKeyring",
       name: `_ses.${id}`,
       // A runtime that runs in a container itself is often refused keyctl(2).
       optional: true,
       because: { why: "keys of the host's session stay out of reach", source: "man 7 session-keyring" },
+    },
+  ];
+}
+
+// execve(2) resets it, so only the keyring that is made next gets it.
+function compileKeyLabel(label: string): Step[] {
+  if (label === "") return [];
+  return [
+    {
+      op: "writeProc",
+      path: "/proc/thread-self/attr/keycreate",
+      value: label,
+      because: {
+        why: "the keyring is the container's own, not the runtime's",
+        source: "man 5 proc_pid_attr",
+      },
     },
   ];
 }

@@ -186,6 +186,7 @@ function addFilesystem(compiled: CompiledMounts, launch: ContainerLaunch, entry:
     ...(options.tmpcopyup ? { copyUp: copyUpOf(options) } : {}),
     because: filesystemReason(type),
   });
+  compiled.steps.push(...compileLabel(type, mount.destination, launch.spec));
   if (options.propagation !== 0) compiled.steps.push(propagationStep(mount.destination, options.propagation));
   if (isClosedLater) compiled.closing.push(closeForWriting(mount.destination));
 }
@@ -204,11 +205,30 @@ function fsOptions(type: string, mount: Mount, options: MountOptions, spec: Spec
   const list: [string, FsOptionValue][] = [];
   if (mount.source !== undefined && mount.source !== "") list.push(["source", mount.source]);
   list.push(...options.data);
-  const label = spec.linux?.mountLabel;
-  // proc and sysfs have labels of their own from the policy.
-  if (label !== undefined && label !== "" && type !== "proc" && type !== "sysfs")
-    list.push(["context", label]);
+  const { mountLabel = "" } = spec.linux ?? {};
+  if (mountLabel !== "" && !labelledOtherwise.has(type)) list.push(["context", mountLabel]);
   return list;
+}
+
+/**
+ * proc, sysfs and cgroup2 have labels of their own from the policy. There is one mqueue for each IPC namespace, which
+ * exists before it is mounted and takes no option any more.
+ */
+const labelledOtherwise: ReadonlySet<string> = new Set(["proc", "sysfs", "cgroup2", "mqueue"]);
+
+function compileLabel(type: string, target: string, spec: Spec): Step[] {
+  const { mountLabel = "" } = spec.linux ?? {};
+  if (mountLabel === "" || type !== "mqueue") return [];
+  return [
+    {
+      op: "setLabel",
+      target,
+      label: mountLabel,
+      // A policy may label the type as a whole.
+      optional: true,
+      because: { why: "message queues are the container's own", source },
+    },
+  ];
 }
 
 function filesystemReason(type: string): Because {

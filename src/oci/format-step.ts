@@ -178,6 +178,7 @@ const formatters: Formatters = {
   ownStdio: ({ uid }) => `user ${uid} of the host`,
   setMountAttributes: ({ target, set, clear, propagation: propagates, recursive }) =>
     `${target === "" ? "the rootfs" : target}${inBrackets(mountFlags(set, clear, propagates, recursive))}`,
+  setLabel: ({ target, label }) => `${target} ${label}`,
   mkdirInRoot: ({ path, mode, uid, gid }) => `${path} ${octal(mode)} ${uid}:${gid}`,
   mknodInRoot: ({ path, mode, uid, gid }) =>
     `${path} ${(mode & S_IFMT) === S_IFBLK ? "block" : "character"} ${octal(mode & 0o7777)} ${uid}:${gid}`,

@@ -11,6 +11,7 @@ export function describeSandbox(sandbox: Sandbox, paths: Paths): object {
     ips: record.ips,
     runtimeHandler: record.runtimeHandler,
     runDirectory: paths.sandboxDir(record.id),
+    ...(record.selinux === undefined ? {} : { selinux: record.selinux }),
     config: record.config,
   };
 }

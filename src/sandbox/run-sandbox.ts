@@ -21,6 +21,7 @@ import { releaseSandbox } from "./release-sandbox.ts";
 import type { SandboxConfig } from "./sandbox-config.ts";
 import {
   giveSandboxFiles,
+  labelSandboxFiles,
   mountShm,
   sandboxFiles,
   sandboxHostname,
@@ -31,6 +32,7 @@ import { resolveSysctls, type Sysctl } from "./sandbox-sysctls.ts";
 import type { Sandbox, SandboxStore } from "./sandbox-store.ts";
 import { podIdMaps, toHostIds } from "./user-namespace.ts";
 import type { UserNamespaceSupport } from "./user-namespace-support.ts";
+import type { Selinux } from "./selinux.ts";
 
 export interface SandboxParts {
   store: SandboxStore;
@@ -45,6 +47,7 @@ export interface SandboxParts {
   allowedSysctls: readonly string[];
   shmSizeBytes: number;
   userNamespaces: UserNamespaceSupport;
+  selinux: Selinux;
   /** Names of configured runtime handlers; "" is the embedded runtime. */
   runtimeHandlers: ReadonlySet<string>;
 }
@@ -117,6 +120,8 @@ function assertNetworkReady(network: PodNetwork): void {
 function intent(config: SandboxConfig, handler: string, parts: SandboxParts): SandboxRecord {
   const id = newId();
   const ownsCgroup = config.cgroupParent === "";
+  const taken = parts.store.all().map(({ record }) => record.selinux);
+  const selinux = parts.selinux.labelsOfPod(config.security.selinux, taken);
   return {
     version: 1,
     id,
@@ -128,6 +133,7 @@ function intent(config: SandboxConfig, handler: string, parts: SandboxParts): Sa
     ownsCgroup,
     committed: false,
     ips: [],
+    ...(selinux === undefined ? {} : { selinux }),
   };
 }
 
@@ -144,12 +150,15 @@ async function populate(sandbox: Sandbox, sysctls: Sysctl[], parts: SandboxParts
     for (const socket of spawned.sockets) close(socket);
   }
   const files = sandboxFiles(parts.paths.sandboxDir(id), config);
+  const label = sandbox.record.selinux?.mount;
   failpoint("run-sandbox/network-attached");
   const owner = toHostIds(podIdMaps(config.security.namespaces), { uid: 0, gid: 0 });
-  if (config.security.namespaces.ipc === "pod") mountShm(files.shm, parts.shmSizeBytes, owner);
+  if (config.security.namespaces.ipc === "pod")
+    mountShm(files.shm, { sizeBytes: parts.shmSizeBytes, owner, label });
   failpoint("run-sandbox/shm-mounted");
   writeSandboxFiles(files, hostname, config, ips);
   giveSandboxFiles(files, owner);
+  if (label !== undefined) labelSandboxFiles(files, label);
   return ips;
 }
 

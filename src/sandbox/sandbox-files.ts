@@ -7,6 +7,7 @@ import { shortId } from "../base/ids.ts";
 import {
   attachMount,
   createMount,
+  type FsOption,
   MOUNT_ATTR_NODEV,
   MOUNT_ATTR_NOEXEC,
   MOUNT_ATTR_NOSUID,
@@ -14,6 +15,7 @@ import {
   umount,
 } from "../linux/mount.ts";
 import { close } from "../linux/files.ts";
+import { setPathLabel } from "../linux/selinux.ts";
 import type { DnsConfig, SandboxConfig } from "./sandbox-config.ts";
 
 /** Host paths of the pod's files; `shm` is "/dev/shm" of the host for pods in the host's IPC namespace. */
@@ -49,6 +51,11 @@ export function writeSandboxFiles(
   writeFileSync(files.hostname, `${hostname}\n`, { mode: 0o644 });
   writeFileSync(files.hosts, formatHosts(hostname, config, ips), { mode: 0o644 });
   writeFileSync(files.resolvConf, formatResolvConf(config.dns), { mode: 0o644 });
+}
+
+/** Containers with the pod's SELinux label may read and write them. */
+export function labelSandboxFiles({ hostname, hosts, resolvConf }: SandboxFiles, label: string): void {
+  for (const path of [hostname, hosts, resolvConf]) setPathLabel(path, label);
 }
 
 // The kubelet mounts its own /etc/hosts over this one; pods made by other clients have only this.
@@ -91,8 +98,16 @@ export function giveSandboxFiles(files: SandboxFiles, { uid, gid }: { uid: numbe
   for (const path of [files.hostname, files.hosts, files.resolvConf]) chownSync(path, uid, gid);
 }
 
-/** Mounts the tmpfs that all containers of the pod see as /dev/shm; `owner` has it. */
-export function mountShm(path: string, sizeBytes: number, owner: { uid: number; gid: number }): void {
+export interface ShmOptions {
+  sizeBytes: number;
+  /** Who has it. */
+  owner: { uid: number; gid: number };
+  /** SELinux label of all that is in it. */
+  label: string | undefined;
+}
+
+/** Mounts the tmpfs that all containers of the pod see as /dev/shm. */
+export function mountShm(path: string, { sizeBytes, owner, label }: ShmOptions): void {
   mkdirSync(path, { mode: 0o700 });
   const attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
   const fd = createMount(
@@ -103,6 +118,7 @@ export function mountShm(path: string, sizeBytes: number, owner: { uid: number; 
       ["uid", String(owner.uid)],
       ["gid", String(owner.gid)],
       ["size", String(sizeBytes)],
+      ...(label === undefined ? [] : [["context", label] satisfies FsOption]),
     ],
     attributes,
   );

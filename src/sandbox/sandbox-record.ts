@@ -6,6 +6,7 @@
 //
 // READY is never stored: it is derived from "committed, not stopped, pause process alive".
 import type { LinuxResources, SandboxConfig } from "./sandbox-config.ts";
+import type { SelinuxLabels } from "./selinux-label.ts";
 
 export interface SandboxRecord {
   version: 1;
@@ -23,6 +24,8 @@ export interface SandboxRecord {
   committed: boolean;
   pause?: ProcessIdentity;
   ips: string[];
+  /** SELinux labels of the pod, with its categories; absent without SELinux. */
+  selinux?: SelinuxLabels;
   /** What UpdatePodSandboxResources said last, in place of what the config says. */
   resources?: LinuxResources;
   overhead?: LinuxResources;

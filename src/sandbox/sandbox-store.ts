@@ -103,6 +103,11 @@ export class SandboxStore {
     return undefined;
   }
 
+  /** Also those that are still being made. */
+  all(): Sandbox[] {
+    return [...this.#sandboxes.values()];
+  }
+
   /** Committed sandboxes. */
   list(): Sandbox[] {
     return [...this.#sandboxes.values()].filter((sandbox) => sandbox.record.committed);

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { NamedLayers, cloneLayer } from "./overlay-layers.ts";
 import { AT_FDCWD, close, fdPath, O_DIRECTORY, O_PATH, openat2 } from "../linux/files.ts";
+import { setFileLabel } from "../linux/selinux.ts";
 import { isAtLeast, kernelRelease } from "../linux/kernel-release.ts";
 import {
   cloneMount,
@@ -32,6 +33,8 @@ export interface OverlaySource {
    * need it that take no detached mounts as layers; not given: as this one does.
    */
   idmap?: { userNamespace: number; attach?: boolean };
+  /** SELinux label of everything in it; "" or absent: as the files have it. */
+  label?: string;
 }
 
 /** How the layers are named to the kernel. Chosen by its release; tests choose themselves. */
@@ -115,6 +118,8 @@ function bindOverlay(directory: string, source: OverlaySource): number {
   const isLayer = source.upper === undefined;
   const fd = isLayer ? cloneLayer(directory, source.idmap) : cloneMount(AT_FDCWD, directory, false);
   try {
+    // One directory is no filesystem of its own, which could have a label for all files.
+    if (!isLayer && source.label !== undefined && source.label !== "") setFileLabel(fd, source.label);
     if (isReadonly(source)) setMountAttributes(fd, { set: MOUNT_ATTR_RDONLY }, false);
     return fd;
   } catch (error) {
@@ -128,9 +133,10 @@ function splitOption(option: string): FsOption {
   return [option.slice(0, at), option.slice(at + 1)];
 }
 
-function fixedOptions({ upper }: OverlaySource): FsOption[] {
+function fixedOptions({ upper, label = "" }: OverlaySource): FsOption[] {
   const flags = upper === undefined ? [] : writableFlags.map((flag): FsOption => [flag, true]);
-  return [["source", "overlay"], ...commonOptions.map(splitOption), ...flags];
+  const context: FsOption[] = label === "" ? [] : [["context", label]];
+  return [["source", "overlay"], ...commonOptions.map(splitOption), ...flags, ...context];
 }
 
 function attributesOf(source: OverlaySource): number {
@@ -202,14 +208,17 @@ function nameInOneString(names: NamedDirectories, source: OverlaySource): number
 function mountAndDetach(names: NamedDirectories, source: OverlaySource): number {
   const directories = Object.entries(names).map(([key, value]) => `${key}=${String(value)}`);
   const flags = source.upper === undefined ? [] : writableFlags;
-  const data = [...directories, ...commonOptions, ...flags].join(",");
+  const { label = "" } = source;
+  // Quoted, because a level has commas.
+  const context = label === "" ? [] : [`context="${label}"`];
+  const data = [...directories, ...commonOptions, ...flags, ...context].join(",");
   if (data.length > maxMountDataBytes)
     throw new CricketError("unimplemented", "more layers than mount(2) of this kernel takes");
   const place = mkdtempSync(join(tmpdir(), "cricket-overlay-"));
   try {
     mount("overlay", place, "overlay", 0, data);
     try {
-      return bindOverlay(place, source);
+      return bindOverlay(place, { ...source, label: "" });
     } finally {
       umount(place, MNT_DETACH);
     }

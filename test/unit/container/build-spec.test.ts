@@ -183,12 +183,15 @@ test("`buildContainerSpec()` resolves the seccomp profile by the capabilities of
 });
 
 test("`buildContainerSpec()` names the AppArmor profile and SELinux labels of a host that has them", () => {
-  const host = { ...specInput().host, selinux: true };
-  const selinux = { user: "", role: "", type: "container_t", level: "s0:c1,c2" };
-  const spec = build({ selinux }, { host, labels: { apparmorProfile: "cricket-default" } });
-  assert.equal(spec.process?.apparmorProfile, "cricket-default");
-  assert.equal(spec.process?.selinuxLabel, "system_u:system_r:container_t:s0:c1,c2");
-  assert.equal(spec.linux?.mountLabel, "system_u:object_r:container_file_t:s0:c1,c2");
+  const process = "system_u:system_r:container_t:s0:c1,c2";
+  const mount = "system_u:object_r:container_file_t:s0:c1,c2";
+  const labelled = build({}, { labels: { apparmorProfile: "cricket-default", selinux: { process, mount } } });
+  assert.equal(labelled.process?.apparmorProfile, "cricket-default");
+  assert.equal(labelled.process?.selinuxLabel, process);
+  assert.equal(labelled.linux?.mountLabel, mount);
+  const plain = build({}, { labels: { selinux: { process: "", mount: "" } } });
+  assert.equal(plain.process?.selinuxLabel, undefined);
+  assert.equal(plain.linux?.mountLabel, undefined);
 });
 
 // CVE-2024-3154, CVE-2026-53488: what a pod or an image says must not reach runtimes as if the node had said it.

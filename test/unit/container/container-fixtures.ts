@@ -120,7 +120,6 @@ export function specInput(changes: Partial<ContainerSpecInput> = {}): ContainerS
       defaultEnv: [],
       defaultRlimits: [],
       pidsLimit: 0,
-      selinux: false,
       architecture: "amd64",
       kernelVersion: { major: 6, minor: 18 },
     },

@@ -64,16 +64,21 @@ test("`compileContainer()` closes a read-only tmpfs when what belongs into it wa
   });
 });
 
-test("`compileContainer()` labels new filesystems, but not proc and sysfs", () => {
+test("`compileContainer()` labels new filesystems as each takes it", () => {
   const mounts: Mount[] = [
     { destination: "/proc", type: "proc" },
     { destination: "/dev", type: "tmpfs" },
+    { destination: "/dev/mqueue", type: "mqueue" },
   ];
   const program = compile({ mounts }, { mountLabel: "l" });
   assert.deepEqual(
     stepsOf(program, "mountFs").map((step) => ("options" in step ? step.options : [])),
-    [[], [["context", "l"]]],
+    [[], [["context", "l"]], []],
   );
+  assert.deepEqual(stepsOf(program, "setLabel"), [
+    { op: "setLabel", target: "/dev/mqueue", label: "l", optional: true },
+  ]);
+  assert.deepEqual(stepsOf(compile({ mounts }), "setLabel"), []);
 });
 
 test("`compileContainer()` shows cgroup v2 by one mount", () => {

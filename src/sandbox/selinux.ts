@@ -1,0 +1,176 @@
+// Which SELinux labels pods and containers get. Every pod has a pair of categories of its own, so that the same policy
+// type keeps two pods apart; its containers share it, and with it the pod's volumes.
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { CricketError, errnoOf, invalidArgument, wrapError } from "../base/errors.ts";
+import type { SecurityConfig } from "../config/config.ts";
+import {
+  hasSelinuxLevels,
+  isSelinuxEnabled,
+  isSelinuxEnforcing,
+  isValidSelinuxLabel,
+} from "../linux/selinux.ts";
+import type { SelinuxOptions } from "./sandbox-config.ts";
+import {
+  formatSelinuxLabel,
+  overrideLabels,
+  parseContexts,
+  parseSelinuxLabel,
+  uniqueLevel,
+  type SelinuxLabels,
+} from "./selinux-label.ts";
+
+/** The kernel's and the policy's side. */
+export interface SelinuxHost {
+  readonly hasLevels: boolean;
+  isEnforcing(): boolean;
+  isValid(label: string): boolean;
+  /** What the policy's package says that containers get. */
+  readonly contexts: { process?: string; file?: string };
+}
+
+export interface SelinuxStatus {
+  enabled: boolean;
+  enforcing?: boolean;
+  processLabel?: string;
+  mountLabel?: string;
+}
+
+/** What policies of the field call containers and their files. */
+const usualContexts = {
+  process: "system_u:system_r:container_t:s0",
+  file: "system_u:object_r:container_file_t:s0",
+};
+
+const field = "config.linux.security_context.selinux_options";
+
+export class Selinux {
+  readonly #config: SecurityConfig;
+  readonly #host: SelinuxHost | undefined;
+  /** Without the categories of a pod. */
+  readonly #base: SelinuxLabels | undefined;
+
+  /** `host` is undefined where there is no SELinux. */
+  constructor(config: SecurityConfig, host: SelinuxHost | undefined = kernelSelinux(config)) {
+    this.#config = config;
+    this.#host = host;
+    this.#base = host === undefined ? undefined : baseLabels(host);
+  }
+
+  get isEnabled(): boolean {
+    return this.#base !== undefined;
+  }
+
+  status(): SelinuxStatus {
+    if (this.#host === undefined || this.#base === undefined) return { enabled: false };
+    const { process, mount } = this.#base;
+    return {
+      enabled: true,
+      enforcing: this.#host.isEnforcing(),
+      processLabel: process,
+      mountLabel: mount,
+    };
+  }
+
+  /**
+   * The labels of a new pod; undefined without SELinux. `taken` are the labels of the other pods. A level that is asked
+   * for is the caller's choice, shared or not.
+   * @throws CricketError invalid-argument for labels the policy does not know, resource-exhausted without free categories
+   */
+  labelsOfPod(
+    options: SelinuxOptions | undefined,
+    taken: readonly (SelinuxLabels | undefined)[],
+  ): SelinuxLabels | undefined {
+    if (this.#host === undefined || this.#base === undefined) return undefined;
+    const asked = this.#options(options);
+    const level = asked?.level ?? "";
+    const base =
+      this.#host.hasLevels && level === ""
+        ? withLevel(this.#base, freeLevel(this.#config.selinuxCategoryRange, taken))
+        : this.#base;
+    return this.#checked(overrideLabels(base, asked), options);
+  }
+
+  /**
+   * The labels of a container. Sharing the host's processes or IPC means sharing what the labels would keep apart, so
+   * there are none; privileged containers and, by configuration, those in the host's network run as what the policy
+   * makes of a program that the runtime starts.
+   */
+  labelsOfContainer(
+    pod: SelinuxLabels | undefined,
+    container: {
+      privileged: boolean;
+      selinux?: SelinuxOptions;
+      namespaces: { network: string; pid: string; ipc: string };
+    },
+  ): SelinuxLabels {
+    if (pod === undefined || !this.isEnabled) return { process: "", mount: "" };
+    const { privileged, namespaces, selinux } = container;
+    if (namespaces.pid === "node" || namespaces.ipc === "node") return { process: "", mount: "" };
+    const labels = this.#checked(overrideLabels(pod, this.#options(selinux)), selinux);
+    const sharesNetwork = namespaces.network === "node" && this.#config.hostNetworkDisableSelinux;
+    return privileged || sharesNetwork ? { ...labels, process: "" } : labels;
+  }
+
+  #options(options: SelinuxOptions | undefined): SelinuxOptions | undefined {
+    if (options === undefined || this.#host?.hasLevels === true) return options;
+    return { ...options, level: "" };
+  }
+
+  #checked(labels: SelinuxLabels, options: SelinuxOptions | undefined): SelinuxLabels {
+    if (options === undefined) return labels;
+    for (const label of [labels.process, labels.mount])
+      if (this.#host?.isValid(label) !== true)
+        throw invalidArgument(`${field}: the loaded SELinux policy does not know the label ${label}`);
+    return labels;
+  }
+}
+
+function baseLabels(host: SelinuxHost): SelinuxLabels | undefined {
+  const { process, file } = { ...usualContexts, ...host.contexts };
+  const fit = (label: string): string =>
+    host.hasLevels ? label : formatSelinuxLabel({ ...parseSelinuxLabel(label), level: "" });
+  const labels = { process: fit(process), mount: fit(file) };
+  // A policy without a word on containers: to label them would be to stop all of them.
+  return host.isValid(labels.process) && host.isValid(labels.mount) ? labels : undefined;
+}
+
+function withLevel(labels: SelinuxLabels, level: string): SelinuxLabels {
+  const set = (label: string): string => formatSelinuxLabel({ ...parseSelinuxLabel(label), level });
+  return { process: set(labels.process), mount: set(labels.mount) };
+}
+
+function freeLevel(range: number, taken: readonly (SelinuxLabels | undefined)[]): string {
+  const levels = new Set(taken.map((labels) => parseSelinuxLabel(labels?.process ?? "").level));
+  const level = uniqueLevel(range, levels);
+  if (level === undefined)
+    throw new CricketError("resource-exhausted", `all pairs of ${range} SELinux categories are in use`);
+  return level;
+}
+
+function kernelSelinux({ enableSelinux }: SecurityConfig): SelinuxHost | undefined {
+  if (!enableSelinux || !isSelinuxEnabled()) return undefined;
+  return {
+    hasLevels: hasSelinuxLevels(),
+    isEnforcing: isSelinuxEnforcing,
+    isValid: isValidSelinuxLabel,
+    contexts: readContexts(),
+  };
+}
+
+function readContexts(): { process?: string; file?: string } {
+  const type = /^SELINUXTYPE=\s*(\S+)/m.exec(readOptional("/etc/selinux/config") ?? "")?.[1] ?? "targeted";
+  const text =
+    readOptional("/usr/share/containers/selinux/contexts") ??
+    readOptional(join("/etc/selinux", type, "contexts/lxc_contexts"));
+  return parseContexts(text ?? "");
+}
+
+function readOptional(path: string): string | undefined {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    if (errnoOf(error) === "ENOENT") return undefined;
+    throw wrapError(`read ${path}`, error);
+  }
+}
