@@ -125,7 +125,7 @@ async function open(config: Config, log: Log, closing: CleanupStack): Promise<Da
     selinux: new Selinux(config.security),
     facts: readNodeFacts(cgroups.layout, config.container, config.security),
     userNamespaces: await probeUserNamespaces(helper, paths.layersRoot),
-    stats: nodeStats({ cgroups, layerUsage, sandboxes, containers, network, paths }),
+    stats: nodeStats({ cgroups, layerUsage, sandboxes, containers, network, paths }, config.stats),
     sandboxRuns: new SingleFlight(),
     containerRuns: new SingleFlight(),
     sandboxLocks: new KeyedLock(),

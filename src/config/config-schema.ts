@@ -1,5 +1,5 @@
 // Every key of the configuration, its default and its check. In TOML a key is written in snake_case.
-import type { Config } from "./config.ts";
+import type { Config, MetricFamily } from "./config.ts";
 import type { Setting } from "./setting.ts";
 import {
   flag,
@@ -11,6 +11,7 @@ import {
   path,
   paths,
   rlimits,
+  someOf,
   stringsMatching,
   subnet,
 } from "./setting.ts";
@@ -47,6 +48,19 @@ const allowedSysctls = ["kernel.sem", "kernel.shm*", "kernel.msg*", "fs.mqueue.*
 
 const cgroupParent = /^(?:\/(?!\.\.?(?:\/|$))[^/\0\n]+)+$/;
 const sysctlPattern = /^[a-z0-9](?:[-\w]*)(?:[./][-\w]+)*(?:[./])?\*?$/i;
+
+const metricFamilies: MetricFamily[] = [
+  "cpu",
+  "disk",
+  "diskIO",
+  "hugetlb",
+  "memory",
+  "network",
+  "oom",
+  "pressure",
+  "process",
+  "spec",
+];
 
 function streamingSection(): ConfigSchema["sections"]["streaming"] {
   return {
@@ -125,6 +139,7 @@ export function configSchema(helperDir: string): ConfigSchema {
         imageVolumes: oneOf("bind", ["bind", "mkdir", "ignore"]),
       },
       security: securitySection(),
+      stats: { includedPodMetrics: someOf(metricFamilies) },
       streaming: streamingSection(),
     },
   };

@@ -75,6 +75,15 @@ export interface SandboxDefaults {
   shmSizeBytes: number;
 }
 
+/** A group of metrics of ListPodSandboxMetrics. */
+export type MetricFamily =
+  "cpu" | "disk" | "diskIO" | "hugetlb" | "memory" | "network" | "oom" | "pressure" | "process" | "spec";
+
+export interface StatsConfig {
+  /** What ListPodSandboxMetrics reads; what is left out costs nothing. */
+  includedPodMetrics: MetricFamily[];
+}
+
 export interface SecurityConfig {
   /** AppArmor profile that RuntimeDefault means: the built-in one, or one that the operator loads. */
   apparmorProfile: string;
@@ -116,5 +125,6 @@ export interface Config {
   sandbox: SandboxDefaults;
   container: ContainerDefaults;
   security: SecurityConfig;
+  stats: StatsConfig;
   streaming: StreamingConfig;
 }

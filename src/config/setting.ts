@@ -141,6 +141,20 @@ export function stringsMatching(fallback: string[], pattern: RegExp, expected: s
   );
 }
 
+/** A list of some of a few words, each at most once. */
+export function someOf<T extends string>(words: readonly T[]): Setting<T[]> {
+  const element = oneOf(words[0] as T, words);
+  const setting = list([...words], (value) => element.parse(value), JSON.stringify);
+  return {
+    ...setting,
+    parse(value) {
+      const chosen = setting.parse(value);
+      if (new Set(chosen).size < chosen.length) throw bad(value, "the same word twice");
+      return chosen;
+    },
+  };
+}
+
 export function paths(fallback: string[]): Setting<string[]> {
   return list(fallback, (value) => absolutePath(stringOf(value)), JSON.stringify);
 }

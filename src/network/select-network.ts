@@ -31,6 +31,9 @@ export function selectNetwork(config: SelectNetworkConfig, log: Log): SelectedNe
   return new SelectedNetwork(bridge, cni, new PodCidrs(join(stateDir, "pod-cidrs")));
 }
 
+/** So many are asked for one by one. */
+const fewPods = 3;
+
 export class SelectedNetwork implements PodNetwork {
   readonly #bridge: BridgeNetwork;
   readonly #cni: CniNetwork;
@@ -75,6 +78,18 @@ export class SelectedNetwork implements PodNetwork {
   setPodCidr(cidr: string): void {
     this.#podCidrs.set(cidr);
     this.#cni.setPodCidrs(this.#podCidrs.current);
+  }
+
+  /** Counters of these pods' interfaces by sandbox id: as `statisticsOf`, and for many with one look at all links. */
+  async statistics(sandboxIds: readonly string[]): Promise<Map<string, InterfaceStatistics>> {
+    const ofBridge = sandboxIds.filter((id) => !this.#cni.has(id));
+    const dump = ofBridge.length > fewPods ? await this.#bridge.statistics() : undefined;
+    const statistics = new Map<string, InterfaceStatistics>();
+    for (const id of sandboxIds) {
+      const known = dump?.get(id) ?? (await this.statisticsOf(id));
+      if (known !== undefined) statistics.set(id, known);
+    }
+    return statistics;
   }
 
   /**

@@ -46,6 +46,6 @@ export function sandboxKey(config: SandboxConfig): string {
 }
 
 /** The cgroup of the pause process. */
-export function pauseCgroup(record: SandboxRecord): string {
-  return `${record.cgroupPath}/cricket-${record.id}`;
+export function pauseCgroup({ id, cgroupPath }: Pick<SandboxRecord, "id" | "cgroupPath">): string {
+  return `${cgroupPath}/cricket-${id}`;
 }

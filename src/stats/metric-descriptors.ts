@@ -1,6 +1,8 @@
 // The metrics of ListMetricDescriptors: names and labels as cAdvisor has them, because dashboards and alerts are made
 // of those. Values are whole numbers (the CRI has no others), so times are full seconds.
 
+import type { MetricFamily } from "../config/config.ts";
+
 export type MetricType = "counter" | "gauge";
 
 export interface MetricDescriptor {
@@ -150,12 +152,21 @@ export const lastSeenMetric = gauge(
   "When the container was last looked at, in seconds since 1970",
 );
 
-export const metricDescriptors: readonly MetricDescriptor[] = [
-  lastSeenMetric,
-  ...[cpuMetrics, hugetlbMetrics, memoryMetrics, networkMetrics, oomMetrics].flatMap(descriptorsOf),
-  ...[processMetrics, specMetrics, diskMetrics, diskIoMetrics, pressureMetrics].flatMap(descriptorsOf),
-];
+const families: Readonly<Record<MetricFamily, Readonly<Record<string, MetricDescriptor>>>> = {
+  cpu: cpuMetrics,
+  hugetlb: hugetlbMetrics,
+  memory: memoryMetrics,
+  network: networkMetrics,
+  oom: oomMetrics,
+  process: processMetrics,
+  spec: specMetrics,
+  disk: diskMetrics,
+  diskIO: diskIoMetrics,
+  pressure: pressureMetrics,
+};
 
-function descriptorsOf(family: Readonly<Record<string, MetricDescriptor>>): MetricDescriptor[] {
-  return Object.values(family);
+/** The descriptors of some families, and of what is always there. */
+export function metricDescriptors(included: ReadonlySet<MetricFamily>): MetricDescriptor[] {
+  const chosen = Object.entries(families).filter(([family]) => included.has(family as MetricFamily));
+  return [lastSeenMetric, ...chosen.flatMap(([, metrics]) => Object.values(metrics))];
 }

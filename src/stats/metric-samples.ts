@@ -52,7 +52,7 @@ const inSeconds = (ns: bigint | undefined): bigint | undefined =>
 
 /** All that comes from the cgroup. */
 export function measureCgroup(counters: CgroupCounters): Measurement[] {
-  const { cpu, memory, hugetlb, devices, pressure, oomKills } = counters;
+  const { cpu, memory, hugetlb, devices, pressure, oomKills, tasks } = counters;
   return [
     ...(cpu === undefined ? [] : measureCpu(cpu)),
     ...hugetlb.flatMap(({ pageSize, usageBytes, maxUsageBytes }): Measurement[] => [
@@ -61,8 +61,8 @@ export function measureCgroup(counters: CgroupCounters): Measurement[] {
     ]),
     ...(memory === undefined ? [] : measureMemory(memory)),
     [oomMetrics.kills, oomKills],
-    [processMetrics.threads, counters.taskCount],
-    [processMetrics.threadsMax, counters.taskCount === undefined ? undefined : (counters.taskLimit ?? 0n)],
+    [processMetrics.threads, tasks?.count],
+    [processMetrics.threadsMax, tasks === undefined ? undefined : (tasks.limit ?? 0n)],
     ...devices.flatMap(measureDevice),
     ...measurePressure(pressure),
   ];

@@ -4,6 +4,7 @@ import type { CgroupStats } from "../linux/cgroup/cgroup-stats.ts";
 import type { SandboxRecord } from "../sandbox/sandbox-record.ts";
 import type { DiskUsage } from "../snapshot/layer-store.ts";
 import { CpuRates } from "./cpu-rates.ts";
+import { mapInSlices } from "./time-slices.ts";
 import { toResourceUsage, type ResourceUsage } from "./resource-usage.ts";
 
 /** A container as far as its usage goes. */
@@ -55,8 +56,8 @@ export interface StatsParts<S, C> {
   writableLayer(containerId: string): DiskUsage | undefined;
   /** Where writable layers lie. */
   writableLayerMountpoint: string;
-  /** The interfaces of a ready pod, loopback left out; undefined for a pod on the host's network. */
-  interfacesOf(sandbox: S): Promise<readonly InterfaceUsage[] | undefined>;
+  /** By sandbox id the interfaces of ready pods, loopback left out; pods on the host's network are not in it. */
+  interfacesOf(sandboxes: readonly S[]): Promise<ReadonlyMap<string, readonly InterfaceUsage[]>>;
   containersOf(sandbox: S): readonly C[];
 }
 
@@ -70,11 +71,12 @@ export class NodeStats<S extends MeasuredSandbox, C extends MeasuredContainer> {
   }
 
   ofContainers(containers: readonly C[]): Promise<ContainerUsage<C>[]> {
-    return Promise.resolve(containers.map((container) => this.#ofContainer(container)));
+    return mapInSlices(containers, (container) => this.#ofContainer(container));
   }
 
-  ofSandboxes(sandboxes: readonly S[]): Promise<SandboxUsage<S, C>[]> {
-    return Promise.all(sandboxes.map((sandbox) => this.#ofSandbox(sandbox)));
+  async ofSandboxes(sandboxes: readonly S[]): Promise<SandboxUsage<S, C>[]> {
+    const interfaces = await this.#parts.interfacesOf(sandboxes.filter(({ isReady }) => isReady));
+    return mapInSlices(sandboxes, (sandbox) => this.#ofSandbox(sandbox, interfaces.get(sandbox.record.id)));
   }
 
   #ofContainer(container: C): ContainerUsage<C> {
@@ -93,15 +95,17 @@ export class NodeStats<S extends MeasuredSandbox, C extends MeasuredContainer> {
     return result;
   }
 
-  async #ofSandbox(sandbox: S): Promise<SandboxUsage<S, C>> {
-    const containers = this.#parts.containersOf(sandbox).map((container) => this.#ofContainer(container));
+  async #ofSandbox(
+    sandbox: S,
+    interfaces: readonly InterfaceUsage[] | undefined,
+  ): Promise<SandboxUsage<S, C>> {
+    const containers = await this.ofContainers(this.#parts.containersOf(sandbox));
     const result: SandboxUsage<S, C> = { sandbox, containers };
     if (!sandbox.isReady) return result;
     const { cgroupPath } = sandbox.record;
     const stats = this.#parts.cgroups.stats(cgroupPath);
     if (stats !== undefined) result.usage = this.#usage(cgroupPath, stats);
     if (stats?.taskCount !== undefined) result.processCount = stats.taskCount;
-    const interfaces = await this.#parts.interfacesOf(sandbox);
     if (interfaces !== undefined) result.network = { timestampNs: wallClockNs(), interfaces };
     return result;
   }

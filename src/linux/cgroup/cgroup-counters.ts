@@ -57,32 +57,52 @@ export interface CgroupCounters {
   memory?: MemoryCounters;
   hugetlb: readonly HugetlbCounters[];
   devices: readonly DeviceCounters[];
-  taskCount?: bigint;
-  /** Absent without a limit. */
-  taskLimit?: bigint;
-  oomKills: bigint;
+  /** Threads count; `limit` is absent without one. */
+  tasks?: { count: bigint; limit?: bigint };
+  oomKills?: bigint;
   pressure: CgroupStats["pressure"];
 }
 
-export function readCgroupCounters(layout: CgroupLayout, path: string): CgroupCounters {
+/** What can be left out. */
+export type CounterGroup = "cpu" | "memory" | "hugetlb" | "devices" | "tasks" | "oom" | "pressure";
+
+const allGroups: ReadonlySet<CounterGroup> = new Set([
+  "cpu",
+  "memory",
+  "hugetlb",
+  "devices",
+  "tasks",
+  "oom",
+  "pressure",
+]);
+
+export function readCgroupCounters(
+  layout: CgroupLayout,
+  path: string,
+  groups: ReadonlySet<CounterGroup> = allGroups,
+): CgroupCounters {
   const counters: CgroupCounters = {
-    hugetlb: readHugetlb(layout, path),
-    devices: readDevices(layout, path),
-    oomKills: readOomKills(layout, path),
-    pressure: readPressures(layout, path),
+    hugetlb: groups.has("hugetlb") ? readHugetlb(layout, path) : [],
+    devices: groups.has("devices") ? readDevices(layout, path) : [],
+    pressure: groups.has("pressure") ? readPressures(layout, path) : {},
   };
-  const cpu = readCpu(layout, path);
+  if (groups.has("oom")) counters.oomKills = readOomKills(layout, path);
+  const cpu = groups.has("cpu") ? readCpu(layout, path) : undefined;
   if (cpu !== undefined) counters.cpu = cpu;
-  const memory = readMemory(layout, path);
+  const memory = groups.has("memory") ? readMemory(layout, path) : undefined;
   if (memory !== undefined) counters.memory = memory;
-  const pids = hierarchyOf(layout, "pids");
-  if (pids !== undefined) {
-    const taskCount = readNumber(`${pids.root}${path}/pids.current`);
-    if (taskCount !== undefined) counters.taskCount = taskCount;
-    const taskLimit = readNumber(`${pids.root}${path}/pids.max`);
-    if (taskLimit !== undefined) counters.taskLimit = taskLimit;
-  }
+  const tasks = groups.has("tasks") ? readTasks(layout, path) : undefined;
+  if (tasks !== undefined) counters.tasks = tasks;
   return counters;
+}
+
+function readTasks(layout: CgroupLayout, path: string): CgroupCounters["tasks"] {
+  const pids = hierarchyOf(layout, "pids");
+  if (pids === undefined) return undefined;
+  const count = readNumber(`${pids.root}${path}/pids.current`);
+  if (count === undefined) return undefined;
+  const limit = readNumber(`${pids.root}${path}/pids.max`);
+  return { count, ...(limit === undefined ? {} : { limit }) };
 }
 
 function readCpu(layout: CgroupLayout, path: string): CpuCounters | undefined {
@@ -202,8 +222,15 @@ function memoryV2(directory: string, text: string): MemoryCounters {
   return withPeaks(counters, readNumber(`${directory}/memory.peak`), keyedValue(text, "kernel"));
 }
 
+let knownSizes: readonly string[] | undefined;
+
+// The kernel's sizes are fixed when it boots, and were looked up for every cgroup.
+function hugepageSizes(): readonly string[] {
+  return (knownSizes ??= readHugepageSizes());
+}
+
 // hugepages-2048kB is 2MB in the names of cgroup files, hugepages-1048576kB is 1GB.
-function hugepageSizes(): string[] {
+function readHugepageSizes(): string[] {
   return listHugepages().flatMap((name) => {
     const kib = Number(/^hugepages-(\d+)kB$/.exec(name)?.[1] ?? 0);
     if (kib === 0) return [];

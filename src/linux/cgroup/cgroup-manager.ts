@@ -4,7 +4,7 @@ import { errnoOf, failedPrecondition, SyscallError } from "../../base/errors.ts"
 import { replaceDeviceFilter } from "../bpf.ts";
 import { applyWrites, applyWritesLive } from "./apply-writes.ts";
 import { readCgroupFile, writeCgroupFile, writeCgroupFileLines } from "./cgroup-file.ts";
-import { readCgroupCounters, type CgroupCounters } from "./cgroup-counters.ts";
+import { readCgroupCounters, type CgroupCounters, type CounterGroup } from "./cgroup-counters.ts";
 import { checkCgroupPath } from "./cgroup-path.ts";
 import type { CgroupLimits, CgroupResources } from "./cgroup-resources.ts";
 import type { CgroupWrite, PlanContext } from "./cgroup-write.ts";
@@ -212,9 +212,9 @@ export class CgroupManager {
     return readCgroupStats(this.layout, checkCgroupPath(path));
   }
 
-  /** All that the cgroup counts, for metrics. */
-  counters(path: string): CgroupCounters {
-    return readCgroupCounters(this.layout, checkCgroupPath(path));
+  /** All that the cgroup counts, for metrics, or some of it. */
+  counters(path: string, groups?: ReadonlySet<CounterGroup>): CgroupCounters {
+    return readCgroupCounters(this.layout, checkCgroupPath(path), groups);
   }
 
   /** Pids in the cgroup and below it. */

@@ -25,7 +25,7 @@ export function statsEvent({ store }: Runtime, id: string): Json {
     data: {
       cpu: { ...formatCpu(counters.cpu, cgroups.layout, path), ...psi(counters.pressure.cpu) },
       memory: formatMemory(counters, limits, cgroups.layout, path),
-      pids: { current: counters.taskCount ?? 0n, ...limitOf(limits.pidsLimit) },
+      pids: { current: counters.tasks?.count ?? 0n, ...limitOf(limits.pidsLimit) },
       blkio: { ...formatDevices(counters.devices), ...psi(counters.pressure.io) },
       hugetlb: Object.fromEntries(
         counters.hugetlb.map(({ pageSize, usageBytes, maxUsageBytes }) => [
@@ -41,7 +41,7 @@ export function statsEvent({ store }: Runtime, id: string): Json {
 
 /** How often the OOM killer has been in the container's cgroup. */
 export function oomKills({ store }: Runtime, id: string): bigint {
-  return store.cgroups.counters(store.get(id).cgroupPath).oomKills;
+  return store.cgroups.oomKills(store.get(id).cgroupPath);
 }
 
 export const oomEvent = (id: string): Json => ({ type: "oom", id });

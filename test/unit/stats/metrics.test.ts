@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { baseLabelKeys, metricDescriptors } from "../../../src/stats/metric-descriptors.ts";
+import { baseLabelKeys, metricDescriptors as descriptorsOf } from "../../../src/stats/metric-descriptors.ts";
 import {
   measureCgroup,
   measureDisk,
@@ -8,6 +8,9 @@ import {
   samplesOf,
 } from "../../../src/stats/metric-samples.ts";
 
+const metricDescriptors = descriptorsOf(
+  new Set(["cpu", "disk", "diskIO", "hugetlb", "memory", "network", "oom", "pressure", "process", "spec"]),
+);
 const labels = ["id", "image", "namespace", "pod", "container"];
 const keysOf = (name: string): readonly string[] | undefined =>
   metricDescriptors.find((descriptor) => descriptor.name === name)?.labelKeys;
@@ -36,6 +39,11 @@ test("`metricDescriptors` has a member of each family under cAdvisor's name", ()
     assert.ok(names.has(name), name);
 });
 
+test("`metricDescriptors()` has the families that were asked for, and what is always there", () => {
+  const names = descriptorsOf(new Set(["oom"])).map(({ name }) => name);
+  assert.deepEqual(names, ["container_last_seen", "container_oom_events_total"]);
+});
+
 test("`samplesOf()` leaves out what is unknown, and gives the others as many labels as they have keys", () => {
   const second = 1_000_000_000n;
   const averages = { totalMicroseconds: 2_500_000n, avg10: 0, avg60: 0, avg300: 0 };
@@ -44,7 +52,7 @@ test("`samplesOf()` leaves out what is unknown, and gives the others as many lab
       cpu: { usageNs: 3n * second + 5n, userNs: 2n * second },
       hugetlb: [{ pageSize: "2MB", usageBytes: 7n }],
       devices: [{ major: 8, minor: 1, readBytes: 1n, writeBytes: 2n, reads: 3n, writes: 4n }],
-      taskCount: 4n,
+      tasks: { count: 4n },
       oomKills: 0n,
       pressure: { memory: { some: averages, full: { ...averages, totalMicroseconds: 999_999n } } },
     }),

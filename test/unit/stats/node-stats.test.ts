@@ -22,8 +22,15 @@ function statsOf(cgroups: Record<string, CgroupStats>, containers: MeasuredConta
     cgroups: { stats: (path) => cgroups[path] },
     writableLayer: (id) => (id === "a" ? { bytes: 10, inodes: 2 } : undefined),
     writableLayerMountpoint: "/var/lib/cricket/containers",
-    interfacesOf: () =>
-      Promise.resolve([{ name: "eth0", rxBytes: 1n, rxErrors: 0n, txBytes: 2n, txErrors: 0n }]),
+    interfacesOf: (sandboxes) =>
+      Promise.resolve(
+        new Map(
+          sandboxes.map(({ record }) => [
+            record.id,
+            [{ name: "eth0", rxBytes: 1n, rxErrors: 0n, txBytes: 2n, txErrors: 0n }],
+          ]),
+        ),
+      ),
     containersOf: () => containers,
   });
 }

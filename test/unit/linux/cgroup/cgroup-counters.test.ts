@@ -66,7 +66,7 @@ test("`readCgroupCounters()` reads v2", () => {
     [100n, 92n, 150n, 5n],
   );
   assert.deepEqual([memory?.limitHits, memory?.anonHugeBytes, memory?.cacheBytes], [9n, 2n, 20n]);
-  assert.deepEqual([counters.taskCount, counters.taskLimit, counters.oomKills], [4n, undefined, 1n]);
+  assert.deepEqual([counters.tasks?.count, counters.tasks?.limit, counters.oomKills], [4n, undefined, 1n]);
   assert.deepEqual(counters.devices, [device]);
   assert.equal(counters.pressure.cpu?.some.totalMicroseconds, 11n);
 });
@@ -87,12 +87,12 @@ test("`readCgroupCounters()` reads v1, with the sums over the subtree", () => {
     "blkio.throttle.io_service_bytes_recursive": "8:0 Read 4096\n8:0 Write 512\n",
     "blkio.throttle.io_serviced_recursive": "8:0 Read 2\n8:0 Write 1\n",
   });
-  const { cpu, memory, devices, taskLimit, oomKills } = readCgroupCounters(fake.layout, "/pod");
+  const { cpu, memory, devices, tasks, oomKills } = readCgroupCounters(fake.layout, "/pod");
   assert.deepEqual(cpu?.quota, { periods: 5n, throttledPeriods: 4n, throttledNs: 6n });
   assert.deepEqual([cpu?.usageNs, cpu?.userNs, cpu?.systemNs], [3000n, 2000n, 1000n]);
   assert.deepEqual([memory?.cacheBytes, memory?.rssBytes, memory?.swapBytes], [20n, 10n, 6n]);
   assert.deepEqual([memory?.workingSetBytes, memory?.limitHits, memory?.kernelBytes], [92n, 9n, undefined]);
-  assert.deepEqual([devices, taskLimit, oomKills], [[device], 50n, 1n]);
+  assert.deepEqual([devices, tasks?.limit, oomKills], [[device], 50n, 1n]);
 });
 
 test("`readCgroupCounters()` of a cgroup that is gone has nothing and does not fail", () => {
