@@ -1,10 +1,11 @@
 // events: what a container uses, in the form engines read. Names and shapes are those of runc's libcontainer.
 import { keyedValue, parseNumber, readCgroupFile } from "../../linux/cgroup/cgroup-file.ts";
-import type { CgroupCounters, CpuCounters, DeviceCounters } from "../../linux/cgroup/cgroup-counters.ts";
+import type { CgroupCounters, DeviceCounters } from "../../linux/cgroup/cgroup-counters.ts";
 import type { CgroupLimits } from "../../linux/cgroup/cgroup-resources.ts";
 import type { Pressure } from "../../linux/cgroup/cgroup-stats.ts";
 import { hierarchyOf, type CgroupLayout } from "../../linux/cgroup/layout.ts";
 import { failedPrecondition } from "../../base/errors.ts";
+import { formatCpu, formatCpuset } from "./events-cpu.ts";
 import type { Runtime } from "./runtime.ts";
 
 type Json = Record<string, unknown>;
@@ -24,6 +25,7 @@ export function statsEvent({ store }: Runtime, id: string): Json {
     id,
     data: {
       cpu: { ...formatCpu(counters.cpu, cgroups.layout, path), ...psi(counters.pressure.cpu) },
+      ...formatCpuset(cgroups.layout, path),
       memory: formatMemory(counters, limits, cgroups.layout, path),
       pids: { current: counters.tasks?.count ?? 0n, ...limitOf(limits.pidsLimit) },
       blkio: { ...formatDevices(counters.devices), ...psi(counters.pressure.io) },
@@ -64,29 +66,6 @@ function psi(pressure: Pressure | undefined): Json {
     total: totalMicroseconds,
   });
   return { psi: { some: averages(pressure.some), full: averages(pressure.full) } };
-}
-
-function formatCpu(cpu: CpuCounters | undefined, layout: CgroupLayout, path: string): Json {
-  const { usageNs = 0n, userNs = 0n, systemNs = 0n, quota } = cpu ?? {};
-  const accounting = hierarchyOf(layout, "cpuacct");
-  const text = accounting && readCgroupFile(`${accounting.root}${path}/cpuacct.usage_percpu`);
-  const percpu = text?.trim().split(/\s+/).map(BigInt);
-  return {
-    usage: {
-      total: usageNs,
-      ...(percpu === undefined ? {} : { percpu }),
-      kernel: systemNs,
-      user: userNs,
-    },
-    throttling:
-      quota === undefined
-        ? {}
-        : {
-            periods: quota.periods,
-            throttledPeriods: quota.throttledPeriods,
-            throttledTime: quota.throttledNs,
-          },
-  };
 }
 
 /** As the kernel writes "no limit" on cgroup v1. */
