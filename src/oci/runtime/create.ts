@@ -26,8 +26,9 @@ import type { ContainerState } from "./container-store.ts";
 import { findDeviceNodes } from "./device-nodes.ts";
 import { LaunchDescriptors, keptDescriptors, openNamespaces } from "./descriptors.ts";
 import { CreateHooks } from "./create-hooks.ts";
+import { explainFailure } from "./explain-failure.ts";
 import { prepareIntelRdt } from "./intel-rdt.ts";
-import { MovedNetDevices } from "./net-devices.ts";
+import type { MovedNetDevices } from "./net-devices.ts";
 import { readBundle } from "./read-bundle.ts";
 import type { Runtime } from "./runtime.ts";
 import { sendListener } from "../seccomp-listener.ts";
@@ -62,7 +63,7 @@ export async function createContainer(runtime: Runtime, options: CreateOptions):
   const { value: spec, warnings } = readBundle(bundle);
   checkOptions(spec, options);
   assertHostCan(spec);
-  using devices = new MovedNetDevices();
+  using devices = await netDevicesOf(spec);
   using console = options.consoleSocket === undefined ? undefined : new ConsoleSocket(options.consoleSocket);
   const undo = new CleanupStack();
   const hooks = new CreateHooks(spec);
@@ -76,7 +77,7 @@ export async function createContainer(runtime: Runtime, options: CreateOptions):
     prepareCgroup(runtime, state, spec, undo);
     const { intelRdt } = spec.linux ?? {};
     const enterRdt = intelRdt === undefined ? undefined : prepareIntelRdt(state.id, intelRdt, undo);
-    undo.defer("bring the network devices back", () => devices.moveBack());
+    undo.defer("bring the network devices back", () => devices?.moveBack());
     const process = await launch(runtime, { state, spec, options, devices, hooks });
     undo.defer("kill the process", () => void signalPidfd(process.pidfd, 9));
     state.process = { pid: process.pid, startTimeTicks: processStartTime(process.pid) };
@@ -88,8 +89,15 @@ export async function createContainer(runtime: Runtime, options: CreateOptions):
     const { pidfd, pty } = process;
     return { state, spec, pidfd, pty, warnings: [...warnings, ...process.warnings] };
   } catch (error) {
-    throw await undo.fail(error);
+    throw await undo.fail(explainFailure(error, spec.process));
   }
+}
+
+/** Loaded when it is needed: netlink costs every start of the command line a few milliseconds. */
+async function netDevicesOf({ linux }: Spec): Promise<MovedNetDevices | undefined> {
+  if (Object.keys(linux?.netDevices ?? {}).length === 0) return undefined;
+  const { MovedNetDevices: Devices } = await import("./net-devices.ts");
+  return new Devices();
 }
 
 function checkOptions(spec: Spec, options: CreateOptions): void {
@@ -139,7 +147,7 @@ interface Launch {
   state: ContainerState;
   spec: Spec;
   options: CreateOptions;
-  devices: MovedNetDevices;
+  devices: MovedNetDevices | undefined;
   hooks: CreateHooks;
 }
 
@@ -160,7 +168,7 @@ async function launch(runtime: Runtime, request: Launch): Promise<DetachedProces
       sendListener(spec.linux?.seccomp, described, listener, pid);
     },
     async onSync(pid, [socket]) {
-      if (socket !== undefined) await devices.move(spec.linux?.netDevices ?? {}, pid, socket);
+      if (socket !== undefined) await devices?.move(spec.linux?.netDevices ?? {}, pid, socket);
       return hooks.run(creating(pid));
     },
   });

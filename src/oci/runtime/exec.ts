@@ -12,11 +12,11 @@ import { assertHostConfines } from "./check-host.ts";
 import type { ContainerState, ContainerStatus } from "./container-store.ts";
 import { ConsoleSocket } from "./console-socket.ts";
 import { writePidFile } from "./create.ts";
+import { explainFailure } from "./explain-failure.ts";
 import { LaunchDescriptors, keptDescriptors } from "./descriptors.ts";
 import { readProcess, type Checked } from "./read-bundle.ts";
 import type { Runtime } from "./runtime.ts";
 import { sendListener, type NotifiedState } from "../seccomp-listener.ts";
-import { explainFailure } from "./start.ts";
 
 export interface ExecOptions {
   id: string;
@@ -78,7 +78,7 @@ export async function execInContainer(runtime: Runtime, options: ExecOptions): P
     close(pty);
     return { pid, pidfd, pty: undefined, warnings };
   } catch (error) {
-    throw explainFailure(error, process.args?.[0] ?? "");
+    throw explainFailure(error, process);
   }
 }
 

@@ -1,7 +1,8 @@
 // start: opens the gate, and says what became of the program.
-import { errnoOf, failedPrecondition, LaunchError } from "../../base/errors.ts";
+import { failedPrecondition } from "../../base/errors.ts";
 import { openGate } from "../../linux/gate.ts";
 import { endProcess } from "./delete.ts";
+import { explainFailure } from "./explain-failure.ts";
 import { runHooks } from "./hooks.ts";
 import type { Runtime } from "./runtime.ts";
 
@@ -17,7 +18,7 @@ export async function startContainer(runtime: Runtime, id: string): Promise<void
   try {
     await openGate(store.directory(id), JSON.stringify(store.describe(state)));
   } catch (error) {
-    throw explainFailure(error, spec.process?.args?.[0] ?? "");
+    throw explainFailure(error, spec.process);
   }
   try {
     await runHooks("poststart", spec.hooks?.poststart, store.describe(state));
@@ -26,21 +27,4 @@ export async function startContainer(runtime: Runtime, id: string): Promise<void
     await endProcess(runtime, state);
     throw error;
   }
-}
-
-/** In the words that engines look for when they choose between exit statuses 126 and 127. */
-export function explainFailure(error: unknown, program: string): unknown {
-  const errno = errnoOf(error);
-  if (!(error instanceof LaunchError) || (error.step !== "execve" && error.step !== "exec")) return error;
-  const quoted = JSON.stringify(program);
-  const because: Record<string, string> = {
-    ENOENT: program.includes("/")
-      ? `exec: ${quoted}: stat ${program}: no such file or directory`
-      : `exec: ${quoted}: executable file not found in $PATH`,
-    EACCES: `exec: ${quoted}: permission denied`,
-    ENOEXEC: `exec ${program}: exec format error`,
-  };
-  const message = because[errno ?? ""];
-  if (message === undefined) return error;
-  return new LaunchError(`unable to start container process: ${message}`, error.step, error.errno);
 }

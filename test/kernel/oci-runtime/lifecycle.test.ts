@@ -125,6 +125,10 @@ describe("cricket oci", requires("root", "package:busybox-static"), () => {
     );
     assert.equal((await fixture.run(["exec", id, "sh", "-c", "exit 42"])).status, 42);
     assert.match(await fails("exec", id, "nosuch"), /executable file not found/);
+    assert.match(
+      await fails("exec", "--cwd", "/nowhere", id, "true"),
+      /chdir to cwd \(\\"\/nowhere\\"\) set in config\.json failed: no such file or directory/,
+    );
     const file = join(fixture.directory, "process.json");
     writeFileSync(
       file,
