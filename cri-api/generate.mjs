@@ -11,7 +11,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
 const here = dirname(fileURLToPath(import.meta.url));
-const protos = ["runtime/v1/api.proto", "cricket/v1/api.proto"];
+const protos = ["runtime/v1/api.proto", "cricket/v1/api.proto", "nri/v1/api.proto", "ttrpc/v1/api.proto"];
 const force = process.argv.includes("--force");
 
 async function generate(protoPath) {

@@ -83,6 +83,7 @@ static bool length_fits(const struct frame_header *header) {
     case FRAME_REOPEN_LOG:
     case FRAME_STDIN_EOF:
     case FRAME_KILL:
+    case FRAME_SYNCED:
       return header->length == 0;
     case FRAME_ATTACH:
       return header->length == 4;

@@ -8,6 +8,7 @@
 #define MAP_PRIVATE_ANONYMOUS 0x22
 #define NANOSECONDS 1000000000
 #define HOOK_FAILED 127
+#define SEEK_TO_END 2
 
 void close_descriptors(const struct launch *l) {
   uint32_t first = CONTROL_FD + 1;
@@ -30,12 +31,10 @@ static bool read_whole(int fd, uint8_t *to, size_t size) {
   return true;
 }
 
-int take_state(struct launch *l, int socket) {
-  uint32_t length;
-  if (!read_whole(socket, (uint8_t *)&length, sizeof length) || length > MAX_STATE_BYTES) return -EPIPE;
+static int take_bytes(struct launch *l, int fd, uint32_t length) {
   long memory = SYS(mmap, 0, length + 1UL, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0);
   if (memory < 0 && memory > -4096) return (int)memory;
-  if (!read_whole(socket, (uint8_t *)memory, length)) {
+  if (!read_whole(fd, (uint8_t *)memory, length)) {
     SYS(munmap, memory, length + 1UL);
     return -EPIPE;
   }
@@ -44,11 +43,37 @@ int take_state(struct launch *l, int socket) {
   return 0;
 }
 
+int take_state(struct launch *l, int socket) {
+  uint32_t length;
+  if (!read_whole(socket, (uint8_t *)&length, sizeof length) || length > MAX_STATE_BYTES) return -EPIPE;
+  return take_bytes(l, socket, length);
+}
+
+int await_monitor(struct launch *l) {
+  char mark;
+  int file = -1;
+  if (receive_message(l->status_fd, &mark, 1, &file, 0) != 1) return -EPIPE;
+  if (file < 0) return 0;
+  long length = SYS(lseek, file, 0, SEEK_TO_END);
+  if (length >= 0 && (unsigned long)length > MAX_STATE_BYTES) length = -EFBIG;
+  long result = length < 0 ? length : SYS(lseek, file, 0, 0);
+  if (result >= 0) result = take_bytes(l, file, (uint32_t)length);
+  // It is a file of the host: nothing of it may be open when the program runs.
+  close_fd(file);
+  return result == -EPIPE ? -EIO : (int)result;
+}
+
 int step_sync(struct launch *l, struct cursor *c) {
-  if (take_end(c) < 0 || l->depth == 0 || l->header.host != HOST_DETACHED) return -EBADMSG;
+  bool has_caller = l->header.host == HOST_DETACHED || l->header.host == HOST_MONITOR;
+  if (take_end(c) < 0 || l->depth == 0 || !has_caller) return -EBADMSG;
   struct frame_header frame = {.type = FRAME_SYNC};
   long result = send_message(l->status_fd, &frame, sizeof frame, -1);
   if (result < 0) return failed(l, "sendmsg", result);
+  if (l->header.host == HOST_MONITOR) {
+    result = await_monitor(l);
+    if (result == -EPIPE) exit_process(1);
+    return result < 0 ? failed(l, "read the container's state", result) : 0;
+  }
   // Closed without an answer: a hook of the runtime failed, or the runtime was killed.
   if (take_state(l, l->status_fd) < 0) exit_process(1);
   return 0;
@@ -100,6 +125,8 @@ int step_run_hook(struct launch *l, struct cursor *c) {
   struct clone_args args = {.flags = CLONE_PIDFD, .pidfd = (uint64_t)(uintptr_t)&pidfd, .exit_signal = SIGCHLD};
   long pid = SYS(clone3, &args, sizeof args);
   if (pid == 0) {
+    // A monitor ignores signals, which execve would pass on.
+    if (l->header.host == HOST_MONITOR) reset_process(l);
     SYS(dup3, state, 0, 0);
     SYS(close_range, CONTROL_FD, CLOSE_TO_END, 0);
     SYS(execve, path, argv, env);

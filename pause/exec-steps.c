@@ -102,7 +102,7 @@ int step_wait_gate(struct launch *l, struct cursor *c) {
   if (l->header.host == HOST_DETACHED) return wait_for_caller(l);
   struct cursor payload;
   uint16_t next = peek_step(l, &payload);
-  if (next == OP_EXEC || next == OP_SECCOMP) {
+  if (next == OP_EXEC || next == OP_SECCOMP || next == OP_RUN_HOOK) {
     // A filter that is set last (noNewPrivs) lies in the program and needs none of them. The wait may be long; what the program held open (mounts of the host, other containers' namespaces) goes first.
     SYS(close_range, CONTROL_FD + 1, CLOSE_TO_END, 0);
     l->closed = true;
@@ -111,15 +111,15 @@ int step_wait_gate(struct launch *l, struct cursor *c) {
   struct frame_header frame = {.type = FRAME_AT_GATE};
   long result = send_message(l->status_fd, &frame, sizeof frame, -1);
   if (result < 0) return failed(l, "sendmsg", result);
-  char mark;
   // The host is gone: nobody would watch this container.
-  if (read_fd(l->status_fd, &mark, 1) != 1) exit_process(1);
-  return 0;
+  result = await_monitor(l);
+  if (result == -EPIPE) exit_process(1);
+  return result < 0 ? failed(l, "read the container's state", result) : 0;
 }
 
 // The monitor ignores signals, and whoever started the daemon may have had some ignored or blocked; a container begins
 // with none of that.
-static void reset_process(const struct launch *l) {
+void reset_process(const struct launch *l) {
   struct {
     uintptr_t handler;
     unsigned long flags;

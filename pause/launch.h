@@ -122,6 +122,10 @@ step_function step_sync, step_run_hook, step_own_stdio;
 
 // Takes what the caller sends: a length and the container's state. -EPIPE when the caller has gone.
 int take_state(struct launch *l, int socket);
+// Waits until the monitor lets this process go on, and takes the state that comes with it. -EPIPE when it has gone.
+int await_monitor(struct launch *l);
+// The signals and the mask with which a program begins.
+void reset_process(const struct launch *l);
 // Closes everything but stdio, the control socket, the gate and what the program keeps.
 void close_descriptors(const struct launch *l);
 // Before and after the filter: the notify descriptor goes to the daemon by way of a thread that is not filtered.

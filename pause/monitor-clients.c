@@ -1,6 +1,8 @@
 // The monitor's connections: the daemon, and whoever attaches through monitor.sock.
 #include "monitor.h"
 
+#define STATE_NAME "state.json"
+
 void drop_client(struct monitor *m, int index) {
   struct client *c = &m->clients[index];
   bool fed_input = (c->attached & ATTACH_STDIN) != 0;
@@ -28,6 +30,14 @@ void send_report(struct monitor *m, uint8_t type, const struct child_message *me
   if (c->fd >= 0 && !client_put(c, type, &report, (uint32_t)(sizeof report.numbers + length))) {
     drop_client(m, CLIENT_DAEMON);
   }
+}
+
+void send_sync(struct monitor *m) {
+  uint32_t pid = (uint32_t)m->pid;
+  struct client *c = &m->clients[CLIENT_DAEMON];
+  if (c->fd >= 0 && !client_put(c, FRAME_SYNC, &pid, sizeof pid)) drop_client(m, CLIENT_DAEMON);
+  // Without the daemon nobody runs the hooks or ever opens the gate.
+  if (m->clients[CLIENT_DAEMON].fd < 0) give_up(m, "ask for the runtime's hooks", -EPIPE);
 }
 
 void send_started(struct monitor *m, uint32_t error, uint32_t step, const char *text) {
@@ -62,6 +72,14 @@ void accept_client(struct monitor *m) {
   close_fd((int)fd);
 }
 
+// One byte lets the child go on. Where the daemon has left the container's state, for hooks, the file goes with it: the
+// child has no path to it.
+static void let_go_on(const struct monitor *m) {
+  long state = SYS(openat, m->container_dir, STATE_NAME, O_RDONLY | O_CLOEXEC, 0);
+  send_message(m->status_fd, "G", 1, state < 0 ? -1 : (int)state);
+  close_fd((int)state);
+}
+
 static void start_container(struct monitor *m, int index) {
   if (m->phase != PHASE_AT_GATE || m->has_exited) {
     m->starter = index;
@@ -71,7 +89,7 @@ static void start_container(struct monitor *m, int index) {
   m->oom_kills_before = read_oom_kills(m->oom_fd);
   m->phase = PHASE_STARTING;
   m->starter = index;
-  write_fd(m->status_fd, "G", 1);
+  let_go_on(m);
 }
 
 static void resize(struct monitor *m, int index) {
@@ -95,6 +113,19 @@ static void end_input(struct monitor *m, const struct client *c) {
   if ((c->attached & ATTACH_STDIN) == 0 || (m->flags & MONITOR_STDIN_ONCE) == 0) return;
   m->input.closing = true;
   input_flush(&m->input);
+}
+
+// While the container is being set up its daemon may answer a sync; nobody else and never later.
+static void serve_launch(struct monitor *m, int index) {
+  bool may = index == CLIENT_DAEMON && m->phase == PHASE_SETTING_UP;
+  uint8_t type = m->clients[index].header.type;
+  if (may && type == FRAME_SYNCED) {
+    let_go_on(m);
+  } else if (may && type == FRAME_KILL) {
+    give_up(m, "set up the container", -ECANCELED);
+  } else {
+    drop_client(m, index);
+  }
 }
 
 void serve_client(struct monitor *m, int index) {
@@ -133,7 +164,7 @@ void serve_client(struct monitor *m, int index) {
       end_input(m, c);
       return;
     default:
-      drop_client(m, index);
+      serve_launch(m, index);
   }
 }
 

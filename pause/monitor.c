@@ -71,7 +71,7 @@ static uint64_t read_start_time(const struct launch *l, int pid) {
   return field == 22 ? parse_decimal(&digits, text + size) : 0;
 }
 
-static _Noreturn void give_up(struct monitor *m, const char *what, long error) {
+_Noreturn void give_up(struct monitor *m, const char *what, long error) {
   if (m->launch->child_pid > 0) {
     SYS(pidfd_send_signal, m->pidfd, SIGKILL, 0, 0);
     SYS(wait4, m->pid, 0, __WALL, 0);
@@ -185,6 +185,9 @@ static void read_status(struct monitor *m) {
       break;
     case FRAME_PTY:
       take_pty(m, message.fd);
+      break;
+    case FRAME_SYNC:
+      send_sync(m);
       break;
     case FRAME_AT_GATE:
       m->phase = PHASE_AT_GATE;

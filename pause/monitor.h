@@ -38,6 +38,8 @@ struct monitor {
   struct client clients[MAX_CLIENTS];
 };
 
+// Ends a launch that has not come to its gate: kills the child, tells the daemon why.
+_Noreturn void give_up(struct monitor *m, const char *what, long error);
 void accept_client(struct monitor *m);
 // Reads one frame, or a piece of standard input, of a client and does what it says.
 void serve_client(struct monitor *m, int index);
@@ -45,6 +47,8 @@ void drop_client(struct monitor *m, int index);
 void say_hello(struct monitor *m, int index);
 // Sends a warning or failure of the launch to the daemon, if it is still there.
 void send_report(struct monitor *m, uint8_t type, const struct child_message *message);
+// Asks the daemon to run the hooks of its own namespaces.
+void send_sync(struct monitor *m);
 void send_started(struct monitor *m, uint32_t error, uint32_t step, const char *text);
 void send_errno(struct monitor *m, int index, uint8_t type, int error);
 // Sends a chunk of output to all clients that are attached to it.

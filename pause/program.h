@@ -144,7 +144,8 @@ enum frame_type {
   FRAME_REOPENED = 10,  // errno (u32)
   FRAME_RESIZED = 11,   // errno (u32)
   FRAME_ATTACHED = 12,  // errno (u32)
-  FRAME_SYNC = 13,      // detached: waits for the container's state, a length (u32) and its bytes, without a header
+  FRAME_SYNC = 13,      // detached: waits for the container's state, a length (u32) and its bytes, without a header;
+                        // monitor: pid (u32), waits for FRAME_SYNCED or FRAME_KILL
   FRAME_LISTENER = 14,  // nothing, or pid (u32) from a host: a notify descriptor is in the descriptor channel
   // between the child and its host, over a socketpair of their own
   FRAME_REFORKED = 16,  // pid (u32), pidfd as SCM_RIGHTS
@@ -157,7 +158,8 @@ enum frame_type {
   FRAME_ATTACH = 35,  // flags (u32)
   FRAME_STDIN = 36,
   FRAME_STDIN_EOF = 37,
-  FRAME_KILL = 38,
+  FRAME_KILL = 38,    // monitor: only while the container is being set up
+  FRAME_SYNCED = 39,  // the runtime's hooks have run; the container's state is in its directory
 };
 
 // The one byte that comes with a descriptor in the channel.

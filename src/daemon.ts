@@ -13,8 +13,6 @@ import { loadConfig } from "./config/load-config.ts";
 import { derivePaths, type Paths } from "./config/paths.ts";
 import { readNodeFacts, warmSeccomp } from "./container/node-facts.ts";
 import { recoverContainers } from "./container/recover-containers.ts";
-import { ContainerStore } from "./container/container-store.ts";
-import { LifecycleEvents } from "./events/lifecycle-events.ts";
 import { serveCri } from "./cri/serve-cri.ts";
 import { ImageService } from "./image/image-service.ts";
 import { CgroupManager } from "./linux/cgroup/cgroup-manager.ts";
@@ -26,8 +24,8 @@ import { mapLargePieces } from "./linux/release-memory.ts";
 import { notifySupervisor } from "./linux/sd-notify.ts";
 import { selectNetwork } from "./network/select-network.ts";
 import { liveAttachments, recoverSandboxes } from "./sandbox/recover-sandboxes.ts";
+import { openStores } from "./open-stores.ts";
 import { Selinux } from "./sandbox/selinux.ts";
-import { SandboxStore } from "./sandbox/sandbox-store.ts";
 import { probeUserNamespaces } from "./sandbox/user-namespace-support.ts";
 import { nodeStats } from "./node-stats.ts";
 import { LayerUsage } from "./snapshot/layer-usage.ts";
@@ -48,6 +46,7 @@ export async function runDaemon(argv: readonly string[]): Promise<number> {
   try {
     const parts = await open(config, log, closing);
     await recover(parts);
+    await parts.nri.open();
     warmSeccomp(parts.facts);
     await parts.facts.apparmor.warm(log);
     const streaming = await StreamingServer.listen(streamingOptions(config), streamingSessions(parts), log);
@@ -107,7 +106,9 @@ async function open(config: Config, log: Log, closing: CleanupStack): Promise<Da
   });
   const cgroups = new CgroupManager();
   closing.defer("remove empty cgroup", () => cgroups.prune(config.cgroup.parent));
-  const { events, sandboxes, containers } = openStores(paths, log);
+  const stores = openStores({ config, log, paths, cgroups });
+  const { sandboxes, containers, nri } = stores;
+  closing.defer("close NRI", () => nri.close());
   return {
     config,
     version: packageVersion(),
@@ -119,35 +120,16 @@ async function open(config: Config, log: Log, closing: CleanupStack): Promise<Da
     images,
     network,
     cgroups,
-    sandboxes,
-    containers,
-    events,
     selinux: new Selinux(config.security),
+    ...stores,
     facts: readNodeFacts(cgroups.layout, config.container, config.security),
     userNamespaces: await probeUserNamespaces(helper, paths.layersRoot),
     stats: nodeStats({ cgroups, layerUsage, sandboxes, containers, network, paths }, config.stats),
     sandboxRuns: new SingleFlight(),
     containerRuns: new SingleFlight(),
     sandboxLocks: new KeyedLock(),
-    containerLocks: new KeyedLock(),
     bootId: bootId(),
   };
-}
-
-/** What the stores change is told to those who listen, at the moment it is changed. */
-function openStores(paths: Paths, log: Log): Pick<DaemonParts, "events" | "sandboxes" | "containers"> {
-  const events: LifecycleEvents = new LifecycleEvents({
-    sandboxOf: (id) => sandboxes.find(id),
-    containersOf: (id) => containers.ofSandbox(id).filter(({ record }) => record.committed),
-    log,
-  });
-  const sandboxes = new SandboxStore(paths.sandboxesRoot, (sandbox, change) =>
-    events.ofSandbox(sandbox, change),
-  );
-  const containers = new ContainerStore(paths.containersRoot, (container, change) =>
-    events.ofContainer(container, change),
-  );
-  return { events, sandboxes, containers };
 }
 
 /** Nobody but root looks into the roots (CVE-2024-25621): the modes are set also where the directories exist. */

@@ -20,7 +20,7 @@ import { podContainers, removeContainer, type RemoveParts } from "./container/re
 import type { NodeFacts } from "./container/node-facts.ts";
 import { assertCanExec } from "./container/prepare-exec.ts";
 import { reopenLog } from "./container/reopen-log.ts";
-import { startContainer } from "./container/start-container.ts";
+import { startContainer, type StartParts } from "./container/start-container.ts";
 import { stopContainer } from "./container/stop-container.ts";
 import { updateResources } from "./container/update-resources.ts";
 import { waitContainer } from "./container/wait-container.ts";
@@ -47,6 +47,8 @@ import type { Selinux } from "./sandbox/selinux.ts";
 import type { Sandbox, SandboxStore } from "./sandbox/sandbox-store.ts";
 import { updateSandboxResources } from "./sandbox/update-sandbox-resources.ts";
 import { removeSandbox, stopSandbox } from "./sandbox/stop-sandbox.ts";
+import type { Cdi } from "./plugins/cdi/cdi.ts";
+import type { Nri } from "./plugins/nri/nri.ts";
 import type { SessionRequest, Sessions } from "./streaming/serve-session.ts";
 import type { StreamingServer } from "./streaming/streaming-server.ts";
 import type { LayerUsage } from "./snapshot/layer-usage.ts";
@@ -76,6 +78,8 @@ export interface DaemonParts {
   sandboxLocks: KeyedLock;
   containerLocks: KeyedLock;
   bootId: string;
+  nri: Nri;
+  cdi: Cdi;
 }
 
 export function useCases(parts: DaemonParts, streaming: StreamingServer): UseCases {
@@ -120,9 +124,18 @@ function sandboxUseCases(parts: DaemonParts): SandboxUseCases {
     runtimeHandlers,
     userNamespaces: parts.userNamespaces,
     selinux: parts.selinux,
+    participant: parts.nri,
   };
   const containers = podContainers(removeParts(parts));
-  const stop = { store: parts.sandboxes, locks: parts.sandboxLocks, paths, cgroups, network, containers };
+  const stop = {
+    store: parts.sandboxes,
+    locks: parts.sandboxLocks,
+    paths,
+    cgroups,
+    network,
+    containers,
+    participant: parts.nri,
+  };
   return {
     run: (sandboxConfig, handler) => runSandbox(sandboxConfig, handler, run),
     stop: (id) => stopSandbox(id, stop),
@@ -151,22 +164,31 @@ function containerUseCases(parts: DaemonParts): ContainerUseCases {
     runs: parts.containerRuns,
     facts: parts.facts,
     selinux: parts.selinux,
+    // Plugins see what the devices bring.
+    adjusters: [parts.cdi, parts.nri],
   };
+  const participant = parts.nri;
+  const start = startParts(parts);
   return {
     create: (sandboxId, config) => createContainer(sandboxId, config, create),
-    start: (id) => startContainer(id, { store, sandboxes, locks }),
+    start: (id) => startContainer(id, start),
     stop: (id, timeoutMs) => stopContainer(id, timeoutMs, { store, cgroups }),
     remove: (id) => removeContainer(id, removeParts(parts)),
     get: (id) => store.get(id),
     list: () => store.list(),
     resources: (id) => liveResources(store.get(id), cgroups),
     describe: (id) => Promise.resolve(describeContainer(store.get(id), paths)),
-    updateResources: (id, resources) => updateResources(id, resources, { store, cgroups, locks }),
+    updateResources: (id, resources) =>
+      updateResources(id, resources, { store, cgroups, locks, participant }),
     reopenLog: (id) => reopenLog(id, store),
     execSync: (request) => execSync(request, { store, cgroups, helper, paths, facts: parts.facts }),
     wait: (id, signal) => waitContainer(id, signal, store),
     explain: (id) => Promise.resolve(explainContainer(store.get(id), paths)),
   };
+}
+
+function startParts({ containers, sandboxes, containerLocks, nri, paths, cgroups }: DaemonParts): StartParts {
+  return { store: containers, sandboxes, locks: containerLocks, participant: nri, paths, cgroups };
 }
 
 /** The work behind the addresses that Exec, Attach and PortForward answer with. */
@@ -176,7 +198,7 @@ export function streamingSessions(parts: DaemonParts): Sessions {
     exec: (request, streams) => execStream(request, streams, { store, cgroups, helper, paths, facts }),
     attach: (id, streams) => attachContainer(id, streams, { store, paths }),
     startAttached: (id, streams) => {
-      const start = { store, sandboxes, locks: parts.containerLocks };
+      const start = startParts(parts);
       return startAttached(id, streams, { store, paths, start: () => startContainer(id, start) });
     },
     dial: (id, port) => dialSandbox(id, port, { store: sandboxes, helper }),

@@ -84,6 +84,24 @@ function securitySection(): ConfigSchema["sections"]["security"] {
   };
 }
 
+function nriSection(): ConfigSchema["sections"]["nri"] {
+  return {
+    enabled: flag(true),
+    socket: optionalPath("/var/run/nri/nri.sock"),
+    pluginDir: path("/opt/nri/plugins"),
+    pluginConfigDir: path("/etc/nri/conf.d"),
+    registrationTimeoutMs: integer(5000, 10, 600_000),
+    requestTimeoutMs: integer(5000, 10, 600_000),
+    requiredPlugins: stringsMatching([], /^[\w.+-]+$/, "not the name of a plugin"),
+    tolerateMissingAnnotation: matching("", /^\S*$/, "not the key of an annotation"),
+    reject: stringsMatching(
+      [],
+      /^(?:hooks|namespaces|sysctls|seccomp-(?:runtime-default|unconfined|localhost))$/,
+      "not one of hooks, namespaces, sysctls, seccomp-runtime-default, seccomp-unconfined, seccomp-localhost",
+    ),
+  };
+}
+
 /** `helperDir` depends on where the program was installed, so the caller gives it. */
 export function configSchema(helperDir: string): ConfigSchema {
   return {
@@ -141,6 +159,8 @@ export function configSchema(helperDir: string): ConfigSchema {
       security: securitySection(),
       stats: { includedPodMetrics: someOf(metricFamilies) },
       streaming: streamingSection(),
+      nri: nriSection(),
+      cdi: { specDirs: paths(["/etc/cdi", "/var/run/cdi"]) },
     },
   };
 }

@@ -109,6 +109,30 @@ export interface StreamingConfig {
   creationTimeoutMs: number;
 }
 
+export interface NriConfig {
+  enabled: boolean;
+  /** Where plugins connect; "" takes no connections. */
+  socket: string;
+  /** Executables named "NN-name" that are launched with the daemon. */
+  pluginDir: string;
+  /** Their configurations. */
+  pluginConfigDir: string;
+  registrationTimeoutMs: number;
+  /** A plugin that takes longer for an answer is disconnected. */
+  requestTimeoutMs: number;
+  /** Names (without index) of plugins without which no container is created. */
+  requiredPlugins: string[];
+  /** Annotation with which a pod, set to "true", does without required plugins; "" for none. */
+  tolerateMissingAnnotation: string;
+  /** What no plugin may adjust: hooks, namespaces, sysctls, seccomp-runtime-default, -unconfined, -localhost. */
+  reject: string[];
+}
+
+export interface CdiConfig {
+  /** Where the files are that describe devices; a later directory goes before an earlier. */
+  specDirs: string[];
+}
+
 export interface Config {
   /** The CRI socket. */
   socket: string;
@@ -127,4 +151,6 @@ export interface Config {
   security: SecurityConfig;
   stats: StatsConfig;
   streaming: StreamingConfig;
+  nri: NriConfig;
+  cdi: CdiConfig;
 }

@@ -33,7 +33,7 @@ function volumeMount({ destination, source }: { destination: string; source: str
 }
 
 // A mount would hide what was mounted below it before. The sort is stable: among equals the CRI's order stays.
-function sortByDepth(mounts: Mount[]): Mount[] {
+export function sortByDepth(mounts: Mount[]): Mount[] {
   const depth = ({ destination }: Mount): number => (destination === "/" ? 0 : destination.split("/").length);
   return mounts.toSorted((a, b) => depth(a) - depth(b));
 }

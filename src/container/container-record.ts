@@ -11,6 +11,7 @@ import type { LinuxResources, SandboxMetadata } from "../sandbox/sandbox-config.
 import type { ProcessIdentity } from "../sandbox/sandbox-record.ts";
 import type { ContainerConfig } from "./container-config.ts";
 import type { ImageVolume } from "./image-volumes.ts";
+import type { LateHooks } from "./oci-hooks.ts";
 
 export interface ContainerImage {
   /** "sha256:<config digest>". */
@@ -55,6 +56,8 @@ export interface ContainerRecord {
   committed: boolean;
   /** "KEY=value" lines as bytes, only where one of them is not UTF-8 and config.json cannot hold them. */
   rawEnv?: Uint8Array[];
+  /** OCI hooks that run after the container was created. */
+  hooks?: LateHooks;
   init?: ProcessIdentity;
   startedAtNs?: bigint;
   end?: ContainerEnd;

@@ -23,9 +23,11 @@ import type { SecurityLabels } from "./build-spec.ts";
 import { checkMounts } from "./check-mounts.ts";
 import { checkUserNamespace } from "./check-user-namespace.ts";
 import type { ContainerConfig } from "./container-config.ts";
+import type { LaunchAdjuster } from "./container-participant.ts";
 import { containerKey, nowNs, type ContainerRecord } from "./container-record.ts";
 import type { Container, ContainerStore } from "./container-store.ts";
 import { resolveImageVolumes, wrapCreateError } from "./image-volumes.ts";
+import { runCreateHooks } from "./oci-hooks.ts";
 import { prepareLaunch, type LaunchRequest, type PreparedLaunch } from "./prepare-launch.ts";
 import type { NodeFacts } from "./node-facts.ts";
 import { relabelMounts } from "./relabel-mounts.ts";
@@ -45,6 +47,8 @@ export interface CreateParts {
   runs: SingleFlight<Container>;
   facts: NodeFacts;
   selinux: Selinux;
+  /** In the order in which they change a launch. */
+  adjusters: readonly LaunchAdjuster[];
 }
 
 /**
@@ -157,7 +161,10 @@ async function populate(request: LaunchRequest): Promise<Container> {
     failpoint("create-container/intent");
     if (container.record.logPath !== "")
       mkdirSync(dirname(container.record.logPath), { recursive: true, mode: 0o755 });
-    using launch = prepareLaunch(request);
+    cleanup.defer("tell adjusters", () => {
+      for (const adjuster of parts.adjusters) adjuster.launchFailed(container);
+    });
+    using launch = await prepareLaunch(request);
     const monitor = await launchMonitor(container, launch, parts);
     cleanup.defer("detach monitor", () => monitor.detach());
     failpoint("create-container/launched");
@@ -167,6 +174,7 @@ async function populate(request: LaunchRequest): Promise<Container> {
       committed: true,
       user: launch.user,
       init: { pid: monitor.initPid, startTimeTicks: monitor.initStartTime },
+      ...(launch.hooks === undefined ? {} : { hooks: launch.hooks }),
       ...(launch.rawEnv === undefined ? {} : { rawEnv: launch.rawEnv }),
     });
     cleanup.keep();
@@ -193,6 +201,7 @@ async function launchMonitor(
     oomEvents: launch.oomEvents,
     killCgroup: launch.killCgroup,
     onListener: launch.onListener,
+    onSync: (pid) => runCreateHooks(container, pid, parts.paths),
   });
   for (const warning of monitor.warnings) parts.log.debug("container launch", { id, warning });
   return monitor;

@@ -1,10 +1,11 @@
 // Everything a container's launch needs, gathered: rootfs, user, spec, cgroup, and the program made of them. The
 // descriptors live until the monitor has its own copies.
-import { mkdirSync } from "node:fs";
+import { mkdirSync, openSync } from "node:fs";
 import { join } from "node:path";
-import { failedPrecondition, invalidArgument } from "../base/errors.ts";
+import { failedPrecondition, invalidArgument, wrapError } from "../base/errors.ts";
 import type { CgroupJoin } from "../linux/cgroup/cgroup-manager.ts";
 import { giveCgroup } from "../linux/cgroup/cgroup-owner.ts";
+import type { CgroupResources } from "../linux/cgroup/cgroup-resources.ts";
 import { close, openNamespace } from "../linux/files.ts";
 import type { OnListener } from "../linux/give-listener.ts";
 import type { LaunchProgram } from "../linux/launch-program.ts";
@@ -13,7 +14,9 @@ import { openSameProcess } from "../linux/pidfd.ts";
 import type { ResolvedImage } from "../image/image-service.ts";
 import { compileContainer } from "../oci/compile-container.ts";
 import { compileSeccomp } from "../oci/compile-seccomp.ts";
+import type { NamespaceJoin } from "../oci/container-launch.ts";
 import { cgroupViewOf } from "../oci/cgroup-view.ts";
+import type { Namespace } from "../oci/linux-spec.ts";
 import { sendListener } from "../oci/seccomp-listener.ts";
 import type { SeccompProfile } from "../oci/seccomp-profile.ts";
 import type { Spec } from "../oci/spec.ts";
@@ -25,6 +28,7 @@ import { podIdMaps, toHostIds } from "../sandbox/user-namespace.ts";
 import { prepareContainerLayer } from "../snapshot/container-layer.ts";
 import { createOverlay } from "../snapshot/overlay.ts";
 import type { GrantedDevice } from "./build-devices.ts";
+import { adjustLaunch } from "./adjust-launch.ts";
 import { namespaceJoins } from "./build-namespaces.ts";
 import { buildContainerSpec, type ContainerSpec, type SecurityLabels } from "./build-spec.ts";
 import { needsRawEnv, writeBundle } from "./bundle.ts";
@@ -38,6 +42,7 @@ import {
   makeVolumeDirectories,
   mountImageVolumes,
 } from "./image-volumes.ts";
+import { lateHooks, type LateHooks } from "./oci-hooks.ts";
 import { readSeccompProfile } from "./node-facts.ts";
 import { hostDevices, resolveDevices } from "./resolve-devices.ts";
 import { resolveUser, type ResolvedUser } from "./resolve-user.ts";
@@ -54,6 +59,7 @@ export interface PreparedLaunch extends Disposable {
   program: LaunchProgram;
   user: ContainerUser;
   rawEnv: Uint8Array[] | undefined;
+  hooks: LateHooks | undefined;
   oomEvents: number | undefined;
   killCgroup: number | undefined;
   onListener: OnListener;
@@ -62,10 +68,11 @@ export interface PreparedLaunch extends Disposable {
 /** SIGKILL: a container never runs on without the monitor that holds its output and exit status. */
 const parentDeathSignal = 9;
 
-export function prepareLaunch(request: LaunchRequest): PreparedLaunch {
+export async function prepareLaunch(request: LaunchRequest): Promise<PreparedLaunch> {
   const descriptors = new DisposableDescriptors();
   try {
-    return { ...prepare(request, descriptors), [Symbol.dispose]: () => descriptors[Symbol.dispose]() };
+    const prepared = await prepare(request, descriptors);
+    return { ...prepared, [Symbol.dispose]: () => descriptors[Symbol.dispose]() };
   } catch (error) {
     descriptors[Symbol.dispose]();
     throw error;
@@ -74,7 +81,7 @@ export function prepareLaunch(request: LaunchRequest): PreparedLaunch {
 
 type Prepared = Omit<PreparedLaunch, typeof Symbol.dispose>;
 
-function prepare(request: LaunchRequest, descriptors: DisposableDescriptors): Prepared {
+async function prepare(request: LaunchRequest, descriptors: DisposableDescriptors): Promise<Prepared> {
   const { container, image, parts } = request;
   const { id, config } = container.record;
   const userNamespace = openUserNamespace(request, descriptors);
@@ -84,27 +91,29 @@ function prepare(request: LaunchRequest, descriptors: DisposableDescriptors): Pr
   if (target !== undefined) descriptors.add(target.pidfd);
   const devices = [...(config.security.privileged ? hostDevices() : []), ...resolveDevices(config.devices)];
   const volumes = prepareVolumes(request, userNamespace, descriptors);
-  const { spec, env } = buildSpec(request, {
+  const built = buildSpec(request, {
     user,
     devices,
     targetPid: target?.pid,
     volumes: volumes.declared,
   });
+  const adjusted = await adjustLaunch(request, built);
+  const { spec, env } = adjusted ?? built;
   writeBundle(id, spec, parts.paths);
   container.bundle = { spec, env };
-  const cgroup = prepareCgroup(container.record, spec, parts, descriptors);
+  const cgroup = prepareCgroup(container.record, adjusted ?? built, parts, descriptors);
   const seccomp = spec.linux?.seccomp === undefined ? {} : { seccomp: compileSeccomp(spec.linux.seccomp) };
   const program = compileContainer({
     id,
     spec,
     env,
-    rootfs: { mount: rootfs, ...rootfsPlace(id, config, parts) },
-    join: namespaceJoins(spec, pauseOf(request.sandbox).pidfd, target?.pidfd),
+    rootfs: { mount: rootfs, ...rootfsPlace(id, spec, parts) },
+    join: joinsOf(spec, pauseOf(request.sandbox), target, descriptors),
     ...(userNamespace === undefined ? {} : { userNamespace }),
     detached: volumes.detached,
     copyUp: new Set(volumes.declared.map(({ destination }) => destination)),
     directories: volumes.directories,
-    deviceNodes: new Map(devices.map(({ path, hostPath = path }) => [path, hostPath])),
+    deviceNodes: deviceNodes([...devices, ...(adjusted?.devices ?? [])]),
     cgroup: cgroup.join,
     cgroupView: cgroupViewOf(container.record.cgroupPath, parts.cgroups.layout),
     ...seccomp,
@@ -121,9 +130,15 @@ function prepare(request: LaunchRequest, descriptors: DisposableDescriptors): Pr
     },
     user: { uid: user.uid, gid: user.gid, supplementalGroups: user.additionalGids },
     rawEnv: needsRawEnv(env) ? env : undefined,
+    hooks: lateHooks(spec),
     oomEvents: cgroup.oomEvents,
     killCgroup: cgroup.join.killFile,
   };
+}
+
+/** Where the host has them, by their paths inside: a user namespace cannot make nodes and gets the host's. */
+function deviceNodes(devices: readonly GrantedDevice[]): Map<string, string> {
+  return new Map(devices.map(({ path, hostPath = path }) => [path, hostPath]));
 }
 
 interface PreparedCgroup {
@@ -134,11 +149,11 @@ interface PreparedCgroup {
 /** The container's cgroup with its limits; init enters it by itself. */
 function prepareCgroup(
   { cgroupPath, config }: ContainerRecord,
-  spec: Spec,
+  { spec, limits }: { spec: Spec; limits?: CgroupResources },
   { cgroups, facts }: CreateParts,
   descriptors: DisposableDescriptors,
 ): PreparedCgroup {
-  cgroups.create(cgroupPath, { ...config.resources, pidsLimit: BigInt(facts.host.pidsLimit) });
+  cgroups.create(cgroupPath, limits ?? { ...config.resources, pidsLimit: BigInt(facts.host.pidsLimit) });
   cgroups.setDevices(cgroupPath, spec.linux?.resources?.devices ?? []);
   const owner = cgroupOwner(spec);
   if (owner !== undefined) giveCgroup(cgroups.layout, cgroupPath, owner);
@@ -151,6 +166,28 @@ function prepareCgroup(
 function pauseOf({ id, pause }: Sandbox): PauseProcess {
   if (pause === undefined) throw failedPrecondition(`sandbox ${id} is not ready`);
   return pause;
+}
+
+/** The pod's namespaces and the target's, and those of other paths: adjustments can bring them. */
+function joinsOf(
+  spec: Spec,
+  pause: PauseProcess,
+  target: { pid: number; pidfd: number } | undefined,
+  descriptors: DisposableDescriptors,
+): NamespaceJoin[] {
+  const isPods = ({ path }: Namespace): boolean =>
+    [pause.identity.pid, target?.pid].some((pid) => path?.startsWith(`/proc/${pid}/ns/`));
+  const { namespaces = [] } = spec.linux ?? {};
+  const known = { ...spec, linux: { ...spec.linux, namespaces: namespaces.filter(isPods) } };
+  const foreign = namespaces.flatMap(({ type, path }) => {
+    if (path === undefined || isPods({ type, path })) return [];
+    try {
+      return { fd: descriptors.add(openSync(path, "r")), types: [type] };
+    } catch (error) {
+      throw wrapError(`open ${type} namespace ${path}`, error);
+    }
+  });
+  return [...namespaceJoins(known, pause.pidfd, target?.pidfd), ...foreign];
 }
 
 /** The overlay of the image's layers and the container's own, as a detached mount: the host never sees it. */
@@ -267,12 +304,12 @@ function openTarget({
 
 function rootfsPlace(
   id: string,
-  config: ContainerConfig,
+  { mounts = [] }: Spec,
   parts: CreateParts,
 ): { target: string; parentMount?: string } {
   const target = parts.paths.containerRootfs(id);
   mkdirSync(target, { mode: 0o700 });
-  if (!config.mounts.some((mount) => mount.propagation === "bidirectional")) return { target };
+  if (!mounts.some(({ options }) => options?.some((option) => /^r?shared$/.test(option)))) return { target };
   const parentMount = findMount(readMountinfo("self"), target)?.mountPoint;
   return parentMount === undefined ? { target } : { target, parentMount };
 }

@@ -86,7 +86,7 @@ function describe(
 }
 
 /** gnu_dev_major(3) of a number below 2^53; major numbers beyond 12 bits do not exist. */
-function deviceNumbers(rdev: number): { major: number; minor: number } {
+export function deviceNumbers(rdev: number): { major: number; minor: number } {
   const device = BigInt(rdev);
   return {
     major: Number((device >> 8n) & 0xfffn),

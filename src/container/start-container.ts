@@ -2,16 +2,23 @@
 import type { KeyedLock } from "../base/keyed-lock.ts";
 import { failpoint } from "../base/failpoint.ts";
 import { failedPrecondition, messageOf, wrapError } from "../base/errors.ts";
+import type { Paths } from "../config/paths.ts";
+import type { CgroupManager } from "../linux/cgroup/cgroup-manager.ts";
 import type { Monitor } from "../linux/monitor.ts";
 import type { SandboxStore } from "../sandbox/sandbox-store.ts";
+import type { ContainerParticipant } from "./container-participant.ts";
 import { nowNs } from "./container-record.ts";
 import type { Container, ContainerStore } from "./container-store.ts";
+import { prepareStartHooks, runPoststartHooks } from "./oci-hooks.ts";
 import { recordEnd } from "./record-end.ts";
 
 export interface StartParts {
   store: ContainerStore;
   sandboxes: SandboxStore;
   locks: KeyedLock;
+  participant: ContainerParticipant;
+  paths: Paths;
+  cgroups: CgroupManager;
 }
 
 /**
@@ -20,10 +27,35 @@ export interface StartParts {
  */
 export async function startContainer(id: string, parts: StartParts): Promise<void> {
   const container = parts.store.get(id);
+  assertCanStart(container, parts);
+  // Not under the lock: a participant may itself ask for an update of the container.
+  await parts.participant.beforeStart(container);
   await parts.locks.run(container.id, () => startLocked(container, parts));
 }
 
 async function startLocked(container: Container, parts: StartParts): Promise<void> {
+  const monitor = assertCanStart(container, parts);
+  // A call that opened the gate but could not record it (a full disk) is finished by its retry.
+  if (!monitor.started) {
+    prepareStartHooks(container, parts.paths);
+    await openGate(container, monitor, parts);
+  }
+  failpoint("start-container/gate-opened");
+  // A container that has ended meanwhile has its times already.
+  if (container.record.startedAtNs === undefined) parts.store.update(container, { startedAtNs: nowNs() });
+  if (container.record.hooks !== undefined) await runStartedHooks(container, parts);
+}
+
+async function runStartedHooks(container: Container, parts: StartParts): Promise<void> {
+  try {
+    await runPoststartHooks(container, parts.paths);
+  } catch (error) {
+    await parts.cgroups.kill(container.record.cgroupPath);
+    throw wrapError(`start container ${container.id}`, error);
+  }
+}
+
+function assertCanStart(container: Container, parts: StartParts): Monitor {
   const { record, monitor } = container;
   if (container.state !== "created" || monitor === undefined)
     throw failedPrecondition(
@@ -31,11 +63,7 @@ async function startLocked(container: Container, parts: StartParts): Promise<voi
     );
   if (parts.sandboxes.find(record.sandboxId)?.isReady !== true)
     throw failedPrecondition(`sandbox ${record.sandboxId} of container ${record.id} is not ready`);
-  // A call that opened the gate but could not record it (a full disk) is finished by its retry.
-  if (!monitor.started) await openGate(container, monitor, parts);
-  failpoint("start-container/gate-opened");
-  // A container that has ended meanwhile has its times already.
-  if (container.record.startedAtNs === undefined) parts.store.update(container, { startedAtNs: nowNs() });
+  return monitor;
 }
 
 async function openGate(container: Container, monitor: Monitor, parts: StartParts): Promise<void> {

@@ -3,6 +3,7 @@ import type { KeyedLock } from "../base/keyed-lock.ts";
 import { failedPrecondition, wrapError } from "../base/errors.ts";
 import type { CgroupManager } from "../linux/cgroup/cgroup-manager.ts";
 import type { LinuxResources } from "../sandbox/sandbox-config.ts";
+import type { ContainerParticipant, ResourceChange } from "./container-participant.ts";
 import type { ContainerStore } from "./container-store.ts";
 
 export interface UpdateParts {
@@ -12,13 +13,30 @@ export interface UpdateParts {
 }
 
 /** Fields that are 0 or "" keep their value (CRI: "only the set fields are changed"). */
-export async function updateResources(id: string, change: LinuxResources, parts: UpdateParts): Promise<void> {
+export async function updateResources(
+  id: string,
+  change: LinuxResources,
+  parts: UpdateParts & { participant: ContainerParticipant },
+): Promise<void> {
+  const container = parts.store.get(id);
+  const { participant } = parts;
+  // Not under the lock: a participant may itself ask for an update of the container.
+  await applyUpdate(id, (await participant.adjustUpdate(container, change)) ?? { resources: change }, parts);
+  participant.afterUpdate(container);
+}
+
+/** The update itself, without asking anybody. */
+export async function applyUpdate(
+  id: string,
+  { resources: change, more = {} }: ResourceChange,
+  parts: UpdateParts,
+): Promise<void> {
   const container = parts.store.get(id);
   await parts.locks.run(container.id, async () => {
     if (container.state === "exited") throw failedPrecondition(`container ${container.id} has exited`);
     const resources = mergeResources(container.record.resources, change);
     try {
-      await parts.cgroups.updateResources(container.record.cgroupPath, resources);
+      await parts.cgroups.updateResources(container.record.cgroupPath, { ...resources, ...more });
     } catch (error) {
       throw wrapError(`update resources of container ${container.id}`, error);
     }

@@ -6,7 +6,7 @@ import { CricketError, errnoOf, wrapError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { AnyRpc, StreamName, UnaryName } from "../../cri-api/services.ts";
 import { MalformedRequest, wrapStream, wrapUnary, type StreamHandler, type UnaryHandler } from "./call.ts";
-import { StagedSocket } from "./socket.ts";
+import { StagedSocket } from "../linux/staged-socket.ts";
 
 /** The handlers of a service by the names of its RPCs; a text says why an RPC is not there. */
 export type Handlers<Service> = {

@@ -24,6 +24,7 @@ export const frameType = {
   stdin: 36,
   stdinEof: 37,
   kill: 38,
+  synced: 39,
 } as const;
 
 export const attachFlag = { stdin: 1, stdout: 2, stderr: 4 } as const;

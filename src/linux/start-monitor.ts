@@ -6,7 +6,7 @@ import { connectMonitorSocket } from "./connect-monitor-socket.ts";
 import { ControlConnection } from "./control-connection.ts";
 import { describeReport, launchErrorOf, reportOf } from "./describe-step.ts";
 import { close, O_CLOEXEC, O_DIRECTORY, O_PATH } from "./files.ts";
-import { decodeHello, frameType } from "./frames.ts";
+import { decodeHello, decodeNumber, frameType } from "./frames.ts";
 import { giveListener, type OnListener } from "./give-listener.ts";
 import type { HelperBinary } from "./helper-binary.ts";
 import type { Descriptor, LaunchProgram } from "./launch-program.ts";
@@ -34,7 +34,15 @@ export interface MonitorOptions {
   /** cgroup.kill of the container's cgroup, open for writing: what remains of it dies with its first process. */
   killCgroup?: Descriptor | undefined;
   onListener?: OnListener;
+  /**
+   * Called at a `sync` step with the pid of the process. It leaves the container's state in `stateFile` for the hooks of
+   * the program. When it rejects, so does the launch, and its process ends.
+   */
+  onSync?: ((pid: number) => Promise<void>) | undefined;
 }
+
+/** Name in the container's directory: what hooks of the program get as their input. */
+export const stateFile = "state.json";
 
 const defaultLogLineBytes = 16_384;
 const defaultAttachStallMs = 5_000;
@@ -81,16 +89,26 @@ function spawnMonitor(helper: HelperBinary, program: LaunchProgram, options: Mon
 function awaitGate(
   process: HelperProcess,
   program: LaunchProgram,
-  { containerDir, onListener }: MonitorOptions,
+  { containerDir, onListener, onSync }: MonitorOptions,
 ): Promise<Monitor> {
   return new Promise((resolve, reject) => {
     const warnings: string[] = [];
     const handed: HandedDescriptor[] = [];
     let failure: Error | undefined;
-    const connection = new ControlConnection(process.control, {
+    const synchronize = async (pid: number): Promise<void> => {
+      try {
+        await onSync?.(pid);
+        connection.send(frameType.synced);
+      } catch (error) {
+        failure ??= error as Error;
+        connection.send(frameType.kill);
+      }
+    };
+    const connection: ControlConnection = new ControlConnection(process.control, {
       onFrame(frame) {
         if (frame.type === frameType.warning) warnings.push(describeReport(program, reportOf(frame)));
         else if (frame.type === frameType.failed) failure ??= launchErrorOf(program, reportOf(frame));
+        else if (frame.type === frameType.sync) void synchronize(decodeNumber(frame.payload));
         else if (frame.type === frameType.listener) {
           try {
             handed.push(...giveListener(process, frame, onListener));

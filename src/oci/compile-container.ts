@@ -84,9 +84,9 @@ export function compileContainer(launch: ContainerLaunch): LaunchProgram {
 
 // Root of a new user namespace may neither raise a limit nor open oom_score_adj. The child inherits them; but a monitor
 // would keep them, too.
-function limitsComeFirst({ spec, runsHooks = false }: ContainerLaunch): boolean {
+function limitsComeFirst({ spec, withoutMonitor = false }: ContainerLaunch): boolean {
   return (
-    runsHooks &&
+    withoutMonitor &&
     (spec.linux?.namespaces ?? []).some(({ type, path }) => type === "user" && path === undefined)
   );
 }
@@ -97,12 +97,8 @@ function processOf(spec: Spec): Process {
 }
 
 // What is not done yet is refused: a setting that is silently left out is worse than an error.
-function assertSupported({ spec, runsHooks = false }: ContainerLaunch): void {
-  const hooks = runsHooks
-    ? undefined
-    : Object.entries(spec.hooks ?? {}).find(([, list]) => (list as unknown[]).length > 0);
-  if (hooks !== undefined) throw unimplemented(`hooks.${hooks[0]}`);
-  if (spec.linux?.intelRdt !== undefined && !runsHooks) throw unimplemented("linux.intelRdt");
+function assertSupported({ spec, withoutMonitor = false }: ContainerLaunch): void {
+  if (spec.linux?.intelRdt !== undefined && !withoutMonitor) throw unimplemented("linux.intelRdt");
 }
 
 function unimplemented(property: string): CricketError {

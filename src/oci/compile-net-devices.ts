@@ -9,12 +9,12 @@ const AF_NETLINK = 16;
 const SOCK_RAW = 3;
 const NETLINK_ROUTE = 0;
 
-export function compileNetDevices({ spec, runsHooks = false }: ContainerLaunch): Step[] {
+export function compileNetDevices({ spec, withoutMonitor = false }: ContainerLaunch): Step[] {
   const devices = Object.entries(spec.linux?.netDevices ?? {});
   if (devices.length === 0) return [];
   if (!isolatedTypes(spec.linux).has("network"))
     throw invalidArgument("linux.netDevices is set, but linux.namespaces has no network namespace");
-  if (!runsHooks) throw new CricketError("unimplemented", "linux.netDevices is for `cricket oci` only");
+  if (!withoutMonitor) throw new CricketError("unimplemented", "linux.netDevices is for `cricket oci` only");
   assertNamesDiffer(devices.map(([host, { name = "" }]) => (name === "" ? host : name)));
   return [
     {

@@ -70,8 +70,8 @@ export interface ContainerLaunch {
   seccomp?: SeccompFilter;
   /** The most that can be given, for a runtime that is itself confined; not given: what the helper itself has. */
   boundingCapabilities?: bigint;
-  /** The host runs hooks (a detached one); without it a spec that has some is refused. */
-  runsHooks?: boolean;
+  /** For the detached host, whose caller sees to network devices and resctrl; without it both are refused. */
+  withoutMonitor?: boolean;
   /** Sent to the container's first process when the monitor dies, so that it never runs on unwatched. */
   parentDeathSignal?: number;
 }

@@ -72,7 +72,7 @@ function placeholderLaunch(spec: Spec, names: DescriptorLabels): ContainerLaunch
     userNamespace: names.add("the container's user namespace"),
     cgroup: { files: [], directory: names.add(cgroup) },
     cgroupView: { version: 2 },
-    runsHooks: true,
+    withoutMonitor: true,
     ...(seccomp === undefined ? {} : { seccomp: filterOrEmpty(seccomp) }),
   };
 }

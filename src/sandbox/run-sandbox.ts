@@ -29,6 +29,7 @@ import {
 } from "./sandbox-files.ts";
 import { pauseCgroup, sandboxKey, type SandboxRecord } from "./sandbox-record.ts";
 import { resolveSysctls, type Sysctl } from "./sandbox-sysctls.ts";
+import type { SandboxParticipant } from "./sandbox-participant.ts";
 import type { Sandbox, SandboxStore } from "./sandbox-store.ts";
 import { podIdMaps, toHostIds } from "./user-namespace.ts";
 import type { UserNamespaceSupport } from "./user-namespace-support.ts";
@@ -50,6 +51,7 @@ export interface SandboxParts {
   selinux: Selinux;
   /** Names of configured runtime handlers; "" is the embedded runtime. */
   runtimeHandlers: ReadonlySet<string>;
+  participant: SandboxParticipant;
 }
 
 /**
@@ -101,6 +103,10 @@ async function makeSandbox(
     failpoint("run-sandbox/intent");
     const ips = await populate(sandbox, sysctls, parts);
     failpoint("run-sandbox/populated");
+    cleanup.defer("tell participants", () => parts.participant.runFailed(sandbox));
+    const asked = parts.participant.beforeRun(sandbox, ips);
+    // Nothing may come between where there is nobody to ask: who joins now is told of what is committed.
+    if (asked !== undefined) await asked;
     parts.store.update(sandbox, { committed: true, ips });
     failpoint("run-sandbox/committed");
     cleanup.keep();

@@ -3,6 +3,7 @@
 import { failpoint } from "../base/failpoint.ts";
 import type { KeyedLock } from "../base/keyed-lock.ts";
 import { releaseSandbox, type ReleaseParts } from "./release-sandbox.ts";
+import type { SandboxParticipant } from "./sandbox-participant.ts";
 import type { Sandbox, SandboxStore } from "./sandbox-store.ts";
 
 /** What the sandbox asks of its containers, without knowing them: the container folder provides it. */
@@ -16,6 +17,7 @@ export interface StopParts extends ReleaseParts {
   store: SandboxStore;
   locks: KeyedLock;
   containers: PodContainers;
+  participant: SandboxParticipant;
 }
 
 export async function stopSandbox(id: string, parts: StopParts): Promise<void> {
@@ -29,6 +31,7 @@ async function stopLocked(sandbox: Sandbox, parts: StopParts): Promise<void> {
   sandbox.isStopping = true;
   await parts.containers.stopAll(sandbox.id);
   failpoint("stop-sandbox/containers-stopped");
+  await parts.participant.beforeRelease(sandbox);
   await releaseSandbox(sandbox, parts);
   failpoint("stop-sandbox/released");
   parts.store.update(sandbox, { stoppedAtNs: BigInt(Date.now()) * 1_000_000n });

@@ -4,12 +4,14 @@ import type { KeyedLock } from "../base/keyed-lock.ts";
 import type { CgroupManager } from "../linux/cgroup/cgroup-manager.ts";
 import type { CgroupResources } from "../linux/cgroup/cgroup-resources.ts";
 import type { LinuxResources } from "./sandbox-config.ts";
+import type { SandboxParticipant } from "./sandbox-participant.ts";
 import type { SandboxStore } from "./sandbox-store.ts";
 
 export interface UpdateSandboxParts {
   store: SandboxStore;
   cgroups: CgroupManager;
   locks: KeyedLock;
+  participant: SandboxParticipant;
 }
 
 export interface PodResources {
@@ -30,6 +32,7 @@ export async function updateSandboxResources(
   parts: UpdateSandboxParts,
 ): Promise<void> {
   const sandbox = parts.store.get(id);
+  await parts.participant.beforeUpdate(sandbox, change);
   await parts.locks.run(sandbox.id, async () => {
     if (!sandbox.isReady) throw failedPrecondition(`sandbox ${sandbox.id} is not ready`);
     const { record } = sandbox;
@@ -43,6 +46,7 @@ export async function updateSandboxResources(
     }
     parts.store.update(sandbox, change);
   });
+  parts.participant.afterUpdate(sandbox);
 }
 
 /** Containers and overhead together; a limit that one of them lacks cannot hold for both. */

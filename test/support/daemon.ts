@@ -16,7 +16,7 @@ export interface DaemonOptions {
   /** Registries on loopback that are to be reached in plain http: "127.0.0.1:5000". */
   registries?: string[];
   /** Settings of cricket.toml by their dotted name: `{ "network.mtu": 1400 }`. */
-  settings?: Record<string, string | number | string[]>;
+  settings?: Record<string, string | number | boolean | string[]>;
   env?: Record<string, string>;
   /** In a process group of its own: Ctrl-C on the terminal does not reach it. */
   detached?: boolean;
@@ -83,6 +83,10 @@ export class TestDaemon {
   get pid(): number {
     if (this.#process?.pid === undefined) throw new Error("the daemon is not running");
     return this.#process.pid;
+  }
+
+  get nriSocket(): string {
+    return path.join(this.#directory, "nri.sock");
   }
 
   /** A directory for log files and the like, removed with the daemon. */
@@ -198,6 +202,10 @@ export class TestDaemon {
       "image.registries_conf": path.join(this.#directory, "registries.conf"),
       "image.policy": path.join(this.#directory, "no-policy.json"),
       "image.auth_file": path.join(this.#directory, "no-auth.json"),
+      "nri.socket": this.nriSocket,
+      "nri.plugin_dir": path.join(this.#directory, "nri-plugins"),
+      "cdi.spec_dirs": ["cdi", "cdi-run"].map((name) => path.join(this.#directory, name)),
+      "nri.plugin_config_dir": path.join(this.#directory, "nri-conf"),
       ...this.#options.settings,
     };
     // A dotted key is TOML as it stands, and a JSON string or list is one too.

@@ -193,7 +193,7 @@ function programOf({ store }: Runtime, request: Launch, descriptors: LaunchDescr
     deviceNodes: findDeviceNodes(spec.linux),
     cgroup: descriptors.use(store.cgroups.joinFiles(state.cgroupPath)),
     cgroupView: cgroupViewOf(state.cgroupPath, store.cgroups.layout),
-    runsHooks: true,
+    withoutMonitor: true,
     ...(seccomp === undefined ? {} : { seccomp: compileSeccomp(seccomp) }),
   });
   if (!options.noNewKeyring) return program;

@@ -4,11 +4,14 @@ import { runProgram } from "../../linux/run-program.ts";
 import type { Hook, Hooks } from "../spec.ts";
 import type { PublicState } from "./container-store.ts";
 
+/** What hooks get as their input (runtime.md#state). */
+export type HookState = Pick<PublicState, "ociVersion" | "id" | "pid" | "status" | "bundle" | "annotations">;
+
 /** A failing hook ends the operation, and those behind it are not run (runtime.md#lifecycle). */
 export async function runHooks(
   kind: keyof Hooks,
   hooks: readonly Hook[] | undefined,
-  state: PublicState,
+  state: HookState,
 ): Promise<void> {
   for (const [index, hook] of (hooks ?? []).entries()) await runHook(`${kind} hook #${index}`, hook, state);
 }
@@ -16,7 +19,7 @@ export async function runHooks(
 /** poststop: a failure is a warning, and the others still run (runtime.md#lifecycle). */
 export async function tryPoststopHooks(
   hooks: readonly Hook[] | undefined,
-  state: PublicState,
+  state: HookState,
 ): Promise<string[]> {
   const warnings: string[] = [];
   for (const [index, hook] of (hooks ?? []).entries())
@@ -26,7 +29,7 @@ export async function tryPoststopHooks(
   return warnings;
 }
 
-async function runHook(name: string, hook: Hook, state: PublicState): Promise<void> {
+async function runHook(name: string, hook: Hook, state: HookState): Promise<void> {
   try {
     await runProgram({
       path: hook.path,

@@ -215,7 +215,7 @@ test("`compileContainer()` sets limits before a fork that makes a user namespace
     { process: process({ oomScoreAdj: 5 }) },
     { namespaces, uidMappings: ids, gidMappings: ids },
   );
-  const detached = compileContainer(launch({ spec: given, runsHooks: true }));
+  const detached = compileContainer(launch({ spec: given, withoutMonitor: true }));
   assert.ok(isInOrder(detached, "writeProc", "fork"));
   assert.ok(isInOrder(compileContainer(launch({ spec: given })), "fork", "writeProc"));
 });
@@ -229,7 +229,9 @@ test("`compileContainer()` leaves the root of a joined mount namespace alone", (
 });
 
 test("`compileContainer()` waits for its network devices, with a socket of its network namespace", () => {
-  const program = compileContainer(launch({ spec: spec({}, { netDevices: { eth9: {} } }), runsHooks: true }));
+  const program = compileContainer(
+    launch({ spec: spec({}, { netDevices: { eth9: {} } }), withoutMonitor: true }),
+  );
   assert.ok(isInOrder(program, "fork", "sendSocket", "sync", "pivotRoot"));
 });
 

@@ -1,4 +1,4 @@
-// The daemon's unix socket: made so that nobody but root ever reaches it, not even for the moment between bind and
+// A unix socket of the daemon: made so that nobody but root ever reaches it, not even for the moment between bind and
 // chmod, and never taken away from a daemon that is alive (CVE-2020-15257, CVE-2024-25621).
 import { chmodSync, lstatSync, mkdirSync, mkdtempSync, renameSync, rmSync, type Stats } from "node:fs";
 import { createConnection } from "node:net";

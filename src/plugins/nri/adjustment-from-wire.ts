@@ -1,0 +1,248 @@
+// What plugins want of a new container, in the terms of the OCI spec. Words such as names of namespaces or actions of
+// seccomp are passed on as they come: the adjusted spec is checked as a whole.
+import { CricketError, invalidArgument } from "../../base/errors.ts";
+import { fromInt64 } from "../../../cri-api/int64.ts";
+import type { v1 } from "../../../cri-api/nri/v1/api.js";
+import type { GrantedDevice } from "../../container/build-devices.ts";
+import type { LaunchAdjustment } from "../../container/launch-adjustment.ts";
+import {
+  memoryPolicyModes,
+  type MemoryPolicy,
+  type Namespace,
+  type NamespaceType,
+  type Seccomp,
+  type SeccompRule,
+} from "../../oci/linux-spec.ts";
+import type { Hook, Hooks, IoPriority, Scheduler, SchedulerPolicy } from "../../oci/spec.ts";
+import { removedName } from "./merge-adjustment.ts";
+import { pick, specResourcesFromWire } from "./resources-wire.ts";
+
+/** Without the CDI devices. @throws CricketError unimplemented or invalid-argument naming what cannot be done */
+export function adjustmentFromWire(wire: v1.ContainerAdjustmentSent): LaunchAdjustment {
+  const { annotations, mounts, env, hooks, rlimits, args } = wire;
+  return {
+    ...pick({ annotations: annotations && recordOf(annotations), hooks: hooks && hooksOf(hooks) }),
+    ...pick({ args: args ?? undefined, env: env?.map(variableOf), mounts: mounts?.map(mountOf) }),
+    ...(rlimits === undefined || rlimits === null
+      ? {}
+      : {
+          rlimits: rlimits.map(({ type, soft, hard }) => ({
+            type: type ?? "",
+            soft: BigInt.asUintN(64, fromInt64(soft)),
+            hard: BigInt.asUintN(64, fromInt64(hard)),
+          })),
+        }),
+    ...linuxOf(wire.linux ?? {}),
+  };
+}
+
+function linuxOf(linux: v1.LinuxContainerAdjustmentSent): LaunchAdjustment {
+  refuseOthers(linux);
+  const { resources, cgroupsPath, oomScoreAdj, ioPriority, scheduler, seccompPolicy, sysctl } = linux;
+  const intelRdt = rdtOf(linux.rdt);
+  const changes = pick({
+    devices: linux.devices?.map(deviceOf),
+    namespaces: linux.namespaces?.map(namespaceOf),
+    resources: resources && specResourcesFromWire(resources),
+    cgroupsPath: cgroupsPath && cgroupPathOf(cgroupsPath),
+    oomScoreAdj: oomScoreAdj && scoreOf(fromInt64(oomScoreAdj.value)),
+    ioPriority: ioPriority && ioPriorityOf(ioPriority),
+    scheduler: scheduler && schedulerOf(scheduler),
+    seccomp: seccompPolicy && seccompOf(seccompPolicy),
+    sysctl: sysctl && recordOf(sysctl),
+    memoryPolicy: linux.memoryPolicy && memoryPolicyOf(linux.memoryPolicy),
+  });
+  return { ...(changes as LaunchAdjustment), ...(intelRdt === undefined ? {} : { intelRdt }) };
+}
+
+// What would be left out without a word is worse than an error.
+function refuseOthers({ netDevices }: v1.LinuxContainerAdjustmentSent): void {
+  if (Object.keys(netDevices ?? {}).length > 0) throw unimplemented("network devices");
+}
+
+function unimplemented(what: string): CricketError {
+  return new CricketError("unimplemented", `a plugin sets ${what}, which is not implemented yet`);
+}
+
+function recordOf(wire: Record<string, string>): Record<string, string | null> {
+  const result: Record<string, string | null> = {};
+  for (const key of Object.keys(wire)) result[removedName(key) ?? key] = null;
+  for (const [key, value] of Object.entries(wire)) if (removedName(key) === undefined) result[key] = value;
+  return result;
+}
+
+function variableOf({ key = "", value }: v1.KeyValueSent): { key: string; value: string | null } {
+  const removed = removedName(key ?? "");
+  return removed === undefined ? { key: key ?? "", value: value ?? "" } : { key: removed, value: null };
+}
+
+type MountChange = NonNullable<LaunchAdjustment["mounts"]>[number];
+
+function mountOf({ destination, type, source, options }: v1.MountSent): MountChange {
+  const removed = removedName(destination ?? "");
+  if (removed !== undefined) return { destination: removed, mount: null };
+  const target = destination ?? "";
+  return {
+    destination: target,
+    mount: { destination: target, type: type ?? "", source: source ?? "", options: [...(options ?? [])] },
+  };
+}
+
+function deviceOf(device: v1.LinuxDeviceSent): { path: string; device: GrantedDevice | null } {
+  const path = device.path ?? "";
+  const removed = removedName(path);
+  if (removed !== undefined) return { path: removed, device: null };
+  return {
+    path,
+    device: {
+      path,
+      type: device.type as GrantedDevice["type"],
+      major: Number(fromInt64(device.major)),
+      minor: Number(fromInt64(device.minor)),
+      ...pick({ fileMode: device.fileMode?.value, uid: device.uid?.value, gid: device.gid?.value }),
+      permissions: "rwm",
+    } as GrantedDevice,
+  };
+}
+
+function namespaceOf({ type, path }: v1.LinuxNamespaceSent): {
+  type: NamespaceType;
+  namespace: Namespace | null;
+} {
+  const removed = removedName(type ?? "");
+  if (removed !== undefined) return { type: removed as NamespaceType, namespace: null };
+  const known = type as NamespaceType;
+  return {
+    type: known,
+    namespace: { type: known, ...(path === undefined || path === null || path === "" ? {} : { path }) },
+  };
+}
+
+const hookKinds = [
+  "prestart",
+  "createRuntime",
+  "createContainer",
+  "startContainer",
+  "poststart",
+  "poststop",
+] as const;
+
+function hooksOf(wire: v1.HooksSent): Hooks {
+  return Object.fromEntries(
+    hookKinds
+      .map((kind) => [kind, (wire[kind] ?? []).map(hookOf)] as const)
+      .filter(([, list]) => list.length > 0),
+  );
+}
+
+function hookOf({ path, args, env, timeout }: v1.HookSent): Hook {
+  return {
+    path: path ?? "",
+    ...((args ?? []).length === 0 ? {} : { args: [...args!] }),
+    env: [...(env ?? [])],
+    ...(timeout === undefined || timeout === null ? {} : { timeout: Number(fromInt64(timeout.value)) }),
+  };
+}
+
+function cgroupPathOf(path: string): string {
+  if (!path.startsWith("/") || path.split("/").some((part) => part === ".." || part === "."))
+    throw invalidArgument(
+      `a plugin sets the cgroups path ${JSON.stringify(path)}: not an absolute cgroup path`,
+    );
+  return path;
+}
+
+function scoreOf(score: bigint): number {
+  if (score < -1000n || score > 1000n)
+    throw invalidArgument(`a plugin sets oom_score_adj ${score}: not in -1000..1000`);
+  return Number(score);
+}
+
+const ioClasses = ["", "IOPRIO_CLASS_RT", "IOPRIO_CLASS_BE", "IOPRIO_CLASS_IDLE"];
+
+function ioPriorityOf(wire: v1.LinuxIOPrioritySent): IoPriority | undefined {
+  const name = ioClasses[wire.class ?? 0];
+  // IOPRIO_CLASS_NONE: as it is without one.
+  if (name === "" || name === undefined) return undefined;
+  return { class: name as IoPriority["class"], priority: wire.priority ?? 0 };
+}
+
+const policies = [
+  "",
+  "SCHED_OTHER",
+  "SCHED_FIFO",
+  "SCHED_RR",
+  "SCHED_BATCH",
+  "SCHED_ISO",
+  "SCHED_IDLE",
+  "SCHED_DEADLINE",
+];
+const schedulerFlags = [
+  "RESET_ON_FORK",
+  "RECLAIM",
+  "DL_OVERRUN",
+  "KEEP_POLICY",
+  "KEEP_PARAMS",
+  "UTIL_CLAMP_MIN",
+  "UTIL_CLAMP_MAX",
+];
+
+function schedulerOf(wire: v1.LinuxSchedulerSent): Scheduler | undefined {
+  const policy = policies[wire.policy ?? 0];
+  if (policy === "" || policy === undefined) return undefined;
+  return {
+    policy: policy as SchedulerPolicy,
+    nice: wire.nice ?? 0,
+    priority: wire.priority ?? 0,
+    flags: (wire.flags ?? []).map((flag) => `SCHED_FLAG_${schedulerFlags[flag] ?? flag}`),
+    runtime: fromInt64(wire.runtime),
+    deadline: fromInt64(wire.deadline),
+    period: fromInt64(wire.period),
+  };
+}
+
+const memoryFlags = ["MPOL_F_STATIC_NODES", "MPOL_F_RELATIVE_NODES", "MPOL_F_NUMA_BALANCING"];
+
+function memoryPolicyOf({ mode, nodes, flags }: v1.LinuxMemoryPolicySent): MemoryPolicy {
+  return {
+    mode: memoryPolicyModes[mode ?? 0] ?? (String(mode) as MemoryPolicy["mode"]),
+    ...pick({ nodes: nodes === "" ? undefined : nodes }),
+    flags: (flags ?? []).map((flag) => memoryFlags[flag] ?? String(flag)) as NonNullable<
+      MemoryPolicy["flags"]
+    >,
+  };
+}
+
+function seccompOf(wire: v1.LinuxSeccompSent): Seccomp {
+  return {
+    defaultAction: wire.defaultAction as Seccomp["defaultAction"],
+    ...pick({ defaultErrnoRet: wire.defaultErrno?.value ?? undefined }),
+    architectures: [...(wire.architectures ?? [])],
+    flags: [...(wire.flags ?? [])],
+    ...pick({
+      listenerPath: wire.listenerPath === "" ? undefined : wire.listenerPath,
+      listenerMetadata: wire.listenerMetadata === "" ? undefined : wire.listenerMetadata,
+    }),
+    syscalls: (wire.syscalls ?? []).map(seccompRuleOf),
+  } as Seccomp;
+}
+
+function seccompRuleOf(wire: v1.LinuxSyscallSent): SeccompRule {
+  return {
+    names: [...(wire.names ?? [])],
+    action: wire.action as SeccompRule["action"],
+    ...pick({ errnoRet: wire.errnoRet?.value ?? undefined }),
+    args: (wire.args ?? []).map(({ index, value, valueTwo, op }) => ({
+      index: index ?? 0,
+      value: BigInt.asUintN(64, fromInt64(value)),
+      valueTwo: BigInt.asUintN(64, fromInt64(valueTwo)),
+      op: op as NonNullable<SeccompRule["args"]>[number]["op"],
+    })),
+  } as SeccompRule;
+}
+
+function rdtOf(rdt: v1.LinuxRdtSent | null | undefined): LaunchAdjustment["intelRdt"] | undefined {
+  if (rdt === undefined || rdt === null) return undefined;
+  if (rdt.remove === true) return null;
+  throw unimplemented("Intel RDT");
+}
