@@ -146,7 +146,8 @@ function buildMount(mount: ContainerMount, index: number, input: ContainerSpecIn
     type: "bind",
     source,
     options: ["rbind", propagations[mount.propagation], accessOption(mount, field)],
-    ...mappings(mount),
+    // Layers are mapped as the pod's user namespace says, before they become one mount.
+    ...(mount.image === undefined ? mappings(mount) : {}),
   };
 }
 

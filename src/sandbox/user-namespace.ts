@@ -9,7 +9,7 @@ export interface PodIdMaps {
 }
 
 /** Undefined for pods in the host's user namespace. */
-export function podIdMaps({ user }: NamespaceOptions): PodIdMaps | undefined {
+export function podIdMaps({ user }: Pick<NamespaceOptions, "user">): PodIdMaps | undefined {
   if (user?.mode !== "pod") return undefined;
   return { uids: user.uids.map(toSpec), gids: user.gids.map(toSpec) };
 }

@@ -181,7 +181,8 @@ describe("an image as a volume", requires(...needs), () => {
       node,
       "mapped",
       async (pod) => {
-        const mounts = [volume("/model"), volume("/dir", "weights")];
+        const mapped = { uidMappings: ids, gidMappings: ids };
+        const mounts = [volume("/model"), volume("/dir", "weights", mapped)];
         const containerId = await start(pod, "main", { linux, mounts });
         const script =
           "stat -c %u /model/secret /model/weights /dir/model.bin; cat /model/secret; touch /model/x";

@@ -154,6 +154,9 @@ describe(
           "served\n",
         );
         assert.equal(await (await fetch(url)).text(), "served\n");
+        const { stats } = await node.runtime.podSandboxStats({ podSandboxId: pod.id });
+        assert.equal(stats?.linux?.network?.defaultInterface?.name, "eth0");
+        assert.ok(fromInt64(stats?.linux?.network?.defaultInterface?.rxBytes?.value) > 0n);
       });
     });
 
@@ -232,6 +235,30 @@ describe(
           pod.create({ name: "half", more: { ...security(), mounts: [half] } }),
           /gidMappings is missing/,
         );
+      });
+    });
+
+    test("confines its containers as others are", async () => {
+      await withPod("confined", options(), async (pod) => {
+        const { RuntimeDefault } = v1.SecurityProfile.ProfileType;
+        for (const noNewPrivs of [true, false]) {
+          const more = security({
+            noNewPrivs,
+            seccomp: { profileType: RuntimeDefault },
+            capabilities: { dropCapabilities: ["ALL"], addCapabilities: ["NET_ADMIN"] },
+            maskedPaths: ["/proc/uptime", "/sys/kernel"],
+            readonlyPaths: ["/proc/sys"],
+            readonlyRootfs: true,
+          });
+          const script = `grep -E 'CapEff|Seccomp:|NoNewPrivs' /proc/self/status | cut -f2; wc -c < /proc/uptime
+          ls /sys/kernel; ip link add d0 type dummy && echo added; touch /x /proc/sys/net/x; unshare -U true`;
+          assert.match(
+            await ask(pod, `nnp-${noNewPrivs}`, more, script),
+            new RegExp(
+              `^0000000000001000\n${noNewPrivs ? 1 : 0}\n2\n0\n(added|ip: RTNETLINK.*)\n.*Read-only.*\n.*\n.*not permitted`,
+            ),
+          );
+        }
       });
     });
 

@@ -54,6 +54,24 @@ for (const [ofSandbox, ofContainer, isSame] of cases)
       });
   });
 
+test("`checkUserNamespace()` takes images only with the mappings of the pod", () => {
+  const image = (hostId?: number): ContainerConfig["mounts"][number] => ({
+    containerPath: "/v",
+    hostPath: "",
+    readonly: true,
+    recursiveReadOnly: false,
+    propagation: "private",
+    selinuxRelabel: false,
+    uidMappings: hostId === undefined ? [] : ids(hostId),
+    gidMappings: hostId === undefined ? [] : ids(hostId),
+    image: { reference: "x", userSpecified: "", subPath: "" },
+  });
+  check(pod(1000), pod(1000), [image(), image(1000)]);
+  check(undefined, undefined, [image()]);
+  assert.throws(() => check(pod(1000), pod(1000), [image(2000)]), { message: /mounts\[0\]\.uidMappings/ });
+  assert.throws(() => check(undefined, undefined, [image(1000)]), { message: /mounts\[0\]\.uidMappings/ });
+});
+
 test("`checkUserNamespace()` refuses mounts that would travel to the host", () => {
   const mount = {
     containerPath: "/v",
