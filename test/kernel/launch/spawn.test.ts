@@ -33,6 +33,16 @@ async function reaped(pid: number): Promise<{ exitCode: number; signal: number }
   throw new Error(`process ${pid} was not reaped`);
 }
 
+/** Once it has named itself, which is the first thing pause does: execve is reported a moment before. */
+async function statusOfPause(pid: number): Promise<string> {
+  for (let left = 1000; ; left--) {
+    const status = readFileSync(`/proc/${pid}/status`, "utf8");
+    if (/^Name:\tpause$/m.test(status)) return status;
+    assert.ok(left > 0, status);
+    await delay(5);
+  }
+}
+
 describe("runSpawn()", requires("root"), () => {
   let helper: HelperBinary;
   before(() => {
@@ -68,8 +78,7 @@ describe("runSpawn()", requires("root"), () => {
       const own = readlinkSync(`/proc/self/ns/${kind}`);
       assert.notEqual(readlinkSync(`/proc/${spawned.pid}/ns/${kind}`), own);
     }
-    const status = readFileSync(`/proc/${spawned.pid}/status`, "utf8");
-    assert.match(status, /^Name:\tpause$/m);
+    const status = await statusOfPause(spawned.pid);
     assert.match(status, new RegExp(`^PPid:\t${process.pid}$`, "m"), "its parent is gone");
     assert.match(status, /^NSpid:\t\d+\t1$/m);
     assert.deepEqual(readdirSync(`/proc/${spawned.pid}/fd`), [], "it holds no descriptor");
@@ -85,7 +94,7 @@ describe("runSpawn()", requires("root"), () => {
 
   it("without a fork the started process becomes the program", async () => {
     const spawned = await runSpawn(helper, { steps: [{ op: "newSession" }, pause()] });
-    assert.match(readFileSync(`/proc/${spawned.pid}/status`, "utf8"), /^Name:\tpause$/m);
+    await statusOfPause(spawned.pid);
     assert.deepEqual(await end(spawned, SIGKILL), { exitCode: 137, signal: SIGKILL });
   });
 
