@@ -56,12 +56,7 @@ function defaultMounts(input: ContainerSpecInput): Mount[] {
       source: "devpts",
       options: ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", ...ttyGroup(input)],
     },
-    {
-      destination: "/dev/mqueue",
-      type: "mqueue",
-      source: "mqueue",
-      options: ["nosuid", "noexec", "nodev"],
-    },
+    ...queueMounts(input),
     sysMount(input, access),
     {
       destination: "/sys/fs/cgroup",
@@ -83,6 +78,20 @@ function defaultMounts(input: ContainerSpecInput): Mount[] {
 function ttyGroup({ config }: ContainerSpecInput): string[] {
   const gids = podIdMaps(config.security.namespaces)?.gids;
   return gids === undefined || hostIdOf(gids, 5) !== undefined ? ["gid=5"] : [];
+}
+
+// Message queues belong to the owner of the IPC namespace, too; those of the host need not be mounted anywhere.
+function queueMounts({ config }: ContainerSpecInput): Mount[] {
+  const { namespaces } = config.security;
+  if (namespaces.ipc === "node" && namespaces.user?.mode === "pod") return [];
+  return [
+    {
+      destination: "/dev/mqueue",
+      type: "mqueue",
+      source: "mqueue",
+      options: ["nosuid", "noexec", "nodev"],
+    },
+  ];
 }
 
 function procMount({ config }: ContainerSpecInput): Mount {

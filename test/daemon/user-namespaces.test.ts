@@ -5,8 +5,8 @@ import {
   chownSync,
   mkdirSync,
   mkdtempSync,
-  readdirSync,
   readFileSync,
+  readlinkSync,
   statSync,
   writeFileSync,
 } from "node:fs";
@@ -16,16 +16,18 @@ import { fromInt64, toInt64 } from "../../cri-api/int64.ts";
 import { v1 } from "../../cri-api/runtime/v1/api.js";
 import { startNode, untilExited, type TestNode, type TestPod } from "../support/node.ts";
 import { requires } from "../support/requires.ts";
+import { connectCommand, readAll } from "./streaming-client.ts";
+import {
+  execIn as execInNode,
+  firstHostId as first,
+  map,
+  options,
+  security,
+  start,
+  withPod as withUserNamespacePod,
+} from "./user-namespace-pods.ts";
 
-const { POD, CONTAINER, NODE, TARGET } = v1.NamespaceMode;
-
-const first = 1_000_000;
-const map = (hostId: number, length = 65_536, containerId = 0) => [{ hostId, containerId, length }];
-const userns = (hostId = first, length = 65_536): v1.UserNamespaceSent => ({
-  mode: POD,
-  uids: map(hostId, length),
-  gids: map(hostId, length),
-});
+const { POD, NODE, TARGET } = v1.NamespaceMode;
 
 describe(
   "a pod with a user namespace",
@@ -42,42 +44,13 @@ describe(
       await node.close();
     });
 
-    const options = (more: v1.NamespaceOptionSent = {}): v1.NamespaceOptionSent => ({
-      network: POD,
-      pid: CONTAINER,
-      ipc: POD,
-      usernsOptions: userns(),
-      ...more,
-    });
-
-    const withPod = async (
+    const withPod = (
       name: string,
       namespaceOptions: v1.NamespaceOptionSent,
       body: (pod: TestPod) => Promise<void>,
       more: v1.PodSandboxConfigSent = {},
-    ) => {
-      const linux = { ...more.linux, securityContext: { ...more.linux?.securityContext, namespaceOptions } };
-      const pod = await node.runPod(name, { more: { ...more, linux } });
-      try {
-        await body(pod);
-      } finally {
-        await pod.remove();
-      }
-    };
-
-    const security = (context: v1.LinuxContainerSecurityContextSent = {}): v1.ContainerConfigSent => ({
-      linux: { securityContext: { namespaceOptions: options(), ...context } },
-    });
-
-    const start = (pod: TestPod, name: string, more: v1.ContainerConfigSent = security()) =>
-      pod.start({ name, command: ["sleep", "1000"], more });
-
-    const execIn = async (containerId: string, script: string): Promise<string> => {
-      const cmd = ["sh", "-c", script];
-      const { stdout, stderr } = await node.runtime.execSync({ containerId, cmd, timeout: toInt64(20n) });
-      return Buffer.concat([stdout, stderr]).toString();
-    };
-
+    ) => withUserNamespacePod(node, { name, namespaceOptions, more }, body);
+    const execIn = (containerId: string, script: string) => execInNode(node, containerId, script);
     const ask = async (pod: TestPod, name: string, more: v1.ContainerConfigSent, script: string) =>
       execIn(await start(pod, name, more), script);
 
@@ -303,113 +276,31 @@ describe(
       });
     });
 
-    test("gives no right over the host to a privileged container", async () => {
-      const privileged = { namespaceOptions: options(), privileged: true };
-      await withPod(
-        "privileged",
-        options(),
-        async (pod) => {
-          const script =
-            "mkdir /m && mount -t tmpfs x /m && echo mounted; echo 1 > /proc/sys/kernel/panic; mknod /n c 1 3";
-          const seen = await ask(pod, "main", security(privileged), script);
-          assert.match(seen, /^mounted\n.*(denied|not permitted|Read-only).*\n.*not permitted/);
-        },
-        { linux: { securityContext: { privileged: true } } },
-      );
-    });
-
-    test("goes on after a restart of the daemon, and can be given up then", async () => {
-      await withPod("restart", options(), async (pod) => {
-        const containerId = await start(pod, "before");
-        await node.daemon.kill();
-        await node.daemon.start();
-        assert.equal(await execIn(containerId, "id -u; stat -c %u /bin/busybox"), "0\n0\n");
-        assert.equal(await ask(pod, "after", security(), "stat -c %u /etc/hosts"), "0\n");
-        const { status } = await node.runtime.podSandboxStatus({ podSandboxId: pod.id });
-        const { usernsOptions } = status?.linux?.namespaces?.options ?? {};
-        assert.deepEqual(
-          [usernsOptions?.mode, usernsOptions?.uids[0]?.hostId, usernsOptions?.uids[0]?.length],
-          [POD, first, 65_536],
-        );
+    test("can see the host's processes and IPC, without rights over them", async () => {
+      const onHost = options({ pid: NODE, ipc: NODE });
+      await withPod("hostpid", onHost, async (pod) => {
+        const script = `cat /proc/${process.pid}/comm; kill -0 ${process.pid}; cat /proc/${process.pid}/environ; touch /dev/shm/x; readlink /proc/self/ns/ipc`;
+        const seen = await ask(pod, "main", security({ namespaceOptions: onHost }), script);
+        const comm = readFileSync("/proc/self/comm", "utf8");
+        assert.ok(seen.startsWith(comm), seen);
+        assert.equal(seen.match(/not permitted|denied/g)?.length, 2, seen);
+        assert.ok(seen.includes(readlinkSync("/proc/self/ns/ipc")), seen);
       });
     });
 
-    test("may map few ids, from anywhere", async () => {
-      const few = options({ usernsOptions: userns(2_000_000, 3) });
-      await withPod("few", few, async (pod) => {
-        const seen = await ask(
-          pod,
-          "main",
-          security({ namespaceOptions: few, supplementalGroupsPolicy: v1.SupplementalGroupsPolicy.Strict }),
-          "cat /proc/sys/net/ipv4/ping_group_range | tr '\\t' ' '; stat -c %u /etc/hosts; ls /dev/pts",
-        );
-        assert.equal(seen, "0 2\n0\nptmx\n");
+    test("has execs with a terminal that belongs to its root", async () => {
+      await withPod("terminal", options(), async (pod) => {
+        const containerId = await start(pod, "main");
+        const cmd = ["sh", "-c", "tty; stat -c '%u %a' $(tty); echo to the terminal > $(tty)"];
+        const { url } = await node.runtime.exec({ containerId, cmd, tty: true, stdout: true });
+        const client = await connectCommand(url, ["stdout", "resize"]);
+        const [output] = await Promise.all([
+          readAll(client.stream("stdout")),
+          readAll(client.stream("error")),
+        ]);
+        client.connection.destroy();
+        assert.equal(output, "/dev/pts/0\r\n0 620\r\nto the terminal\r\n");
       });
-    });
-
-    test("leaves no volume busy", async () => {
-      const hostPath = join(directory, "busy");
-      mkdirSync(hostPath);
-      execFileSync("mount", ["-t", "tmpfs", "cricket-busy", hostPath]);
-      const mount = { hostPath, containerPath: "/v", uidMappings: map(first), gidMappings: map(first) };
-      await withPod("busy", options(), async (pod) => {
-        const containerId = await start(pod, "main", { ...security(), mounts: [mount] });
-        await node.runtime.stopContainer({ containerId, timeout: toInt64(0n) });
-        // Not a lazy unmount: whoever held it would make this fail.
-        execFileSync("umount", [hostPath]);
-      });
-    });
-
-    const refused: [what: string, usernsOptions: v1.UserNamespaceSent, message: RegExp][] = [
-      [
-        "more than one mapping",
-        { mode: POD, uids: [...map(1000), ...map(2000)], gids: map(1000) },
-        /uids has 2 mappings/,
-      ],
-      ["no mapping", { mode: POD, uids: map(1000), gids: [] }, /gids has 0 mappings/],
-      [
-        "id 0 unmapped",
-        { mode: POD, uids: map(1000, 10, 1), gids: map(1000, 10, 1) },
-        /id 0 has to be mapped/,
-      ],
-      ["an empty mapping", { mode: POD, uids: map(1000, 0), gids: map(1000) }, /length is 0/],
-      ["mode CONTAINER", { mode: CONTAINER }, /mode is CONTAINER/],
-      ["mode TARGET", { mode: TARGET }, /mode is TARGET/],
-      ["mappings with mode NODE", { mode: NODE, uids: map(1000) }, /mode is NODE/],
-    ];
-    for (const [what, usernsOptions, message] of refused)
-      test(`is refused with ${what}`, async () => {
-        const linux = { securityContext: { namespaceOptions: options({ usernsOptions }) } };
-        await assert.rejects(node.runPod("refused", { more: { linux } }), message);
-        assert.deepEqual((await node.runtime.listPodSandbox({})).items, []);
-      });
-
-    test("refuses a container with another user namespace, or with mounts that travel to the host", async () => {
-      const other: [v1.UserNamespaceSent | undefined, RegExp][] = [
-        [undefined, /userns_options is not the same/],
-        [{ mode: NODE }, /userns_options is not the same/],
-        [userns(first + 1), /userns_options is not the same/],
-      ];
-      await withPod("mismatch", options(), async (pod) => {
-        for (const [usernsOptions, message] of other) {
-          const { usernsOptions: _own, ...rest } = options();
-          const namespaceOptions = usernsOptions === undefined ? rest : { ...rest, usernsOptions };
-          await assert.rejects(pod.create({ name: "main", more: security({ namespaceOptions }) }), message);
-        }
-        const propagation = v1.MountPropagation.PROPAGATION_BIDIRECTIONAL;
-        const mounts = [{ hostPath: directory, containerPath: "/v", propagation }];
-        await assert.rejects(pod.create({ name: "both", more: { ...security(), mounts } }), /BIDIRECTIONAL/);
-      });
-      const { usernsOptions: _none, ...plain } = options();
-      await withPod("plain", plain, async (pod) => {
-        await assert.rejects(
-          pod.create({ name: "main", more: security() }),
-          /userns_options is not the same/,
-        );
-        const node_ = security({ namespaceOptions: { ...plain, usernsOptions: { mode: NODE } } });
-        assert.match(await ask(pod, "node", node_, "cat /proc/self/uid_map"), /4294967295/);
-      });
-      assert.deepEqual(readdirSync(join(node.daemon.runRoot, "containers")), []);
     });
   },
 );

@@ -144,3 +144,14 @@ test("`buildMounts()` gives terminals no group that the user namespace does not 
   };
   assert.deepEqual([inUserNamespace(5), inUserNamespace(6)], [false, true]);
 });
+
+test("`buildMounts()` mounts no message queues that the user namespace has no right to", () => {
+  const ids = [{ hostId: 1000, containerId: 0, length: 10 }];
+  const has = (ipc: "pod" | "node", user: boolean): boolean => {
+    const own = user ? { user: { mode: "pod" as const, uids: ids, gids: ids } } : {};
+    return (
+      find(build([], { namespaces: { ...security().namespaces, ipc, ...own } }), "/dev/mqueue") !== undefined
+    );
+  };
+  assert.deepEqual([has("pod", true), has("node", true), has("node", false)], [true, false, true]);
+});
