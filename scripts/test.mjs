@@ -23,12 +23,17 @@ const suites = [
   { name: "guest", serial: true, timeoutMs: 1_200_000 },
 ];
 
-/** Kernel tests that run in the guest too: what differs with cgroup v2 or an older kernel. */
-const alsoInGuest = ["test/kernel/cgroup"];
+/** Tests that run in the guest too: what differs with cgroup v2 or an older kernel. */
+const alsoInGuest = [
+  "test/kernel/cgroup",
+  "test/kernel/snapshot/overlay.test.ts",
+  "test/kernel/snapshot/idmapped-overlay.test.ts",
+];
 
 const guestTimeoutMs = 900_000;
 
 function testFiles(directory) {
+  if (directory.endsWith(".test.ts")) return [directory];
   if (!fs.existsSync(path.join(root, directory))) return [];
   return fs
     .readdirSync(path.join(root, directory), { withFileTypes: true })

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { errnoOf, CricketError } from "../base/errors.ts";
 import { AT_FDCWD, close, fdPath } from "../linux/files.ts";
+import { isAtLeast, kernelRelease } from "../linux/kernel-release.ts";
 import {
   attachMount,
   cloneMount,
@@ -56,7 +57,9 @@ export class NamedLayers implements Disposable {
   }
 
   #mapped(directories: readonly string[], idmap: LayerIdmap): string[] {
-    const place = idmap.attach === true ? this.#makePlace() : undefined;
+    // Not by trial: a mount that fails has marked the work directory as volatile, and no other takes it then.
+    const attach = idmap.attach ?? !isAtLeast(kernelRelease(), 6, 15);
+    const place = attach ? this.#makePlace() : undefined;
     return directories.map((directory, index) => {
       const fd = cloneLayer(directory, idmap);
       this.#undo.push(() => close(fd));
@@ -66,7 +69,7 @@ export class NamedLayers implements Disposable {
       this.#undo.push(() => rmdirSync(path));
       attachMount(fd, path);
       this.#undo.push(() => umount(path, MNT_DETACH));
-      return path;
+      return fdPath(fd);
     });
   }
 

@@ -17,7 +17,7 @@ import {
   setMountAttributes,
   umount,
 } from "../linux/mount.ts";
-import { CricketError, errnoOf, invalidArgument, wrapError } from "../base/errors.ts";
+import { CricketError, invalidArgument, wrapError } from "../base/errors.ts";
 
 export interface OverlaySource {
   /** Layer directories, bottom first, as an image lists them. */
@@ -30,7 +30,7 @@ export interface OverlaySource {
   /**
    * A user namespace (nsfs descriptor) by which the ids of the layers are mapped. The writable layer is not mapped: what
    * is written there has the ids of the host, and so has to be its directory. `attach`: by way of directories, as kernels
-   * need it that take no detached mounts as layers; not given: as this one does.
+   * before 6.15 need it, which take no detached mounts as layers; not given: as this one does.
    */
   idmap?: { userNamespace: number; attach?: boolean };
   /** SELinux label of everything in it; "" or absent: as the files have it. */
@@ -87,15 +87,9 @@ export function createOverlay(source: OverlaySource, method = methodFor(source))
 }
 
 function mountBy(method: OverlayMethod, source: OverlaySource): number {
-  try {
-    if (method === "append") return appendLowers(source);
-    if (method === "string") return withDescriptors(source, nameInOneString);
-    return withDescriptors(source, mountAndDetach);
-  } catch (error) {
-    const { idmap } = source;
-    if (idmap === undefined || idmap.attach !== undefined || errnoOf(error) !== "EINVAL") throw error;
-    return mountBy(method, { ...source, idmap: { ...idmap, attach: true } });
-  }
+  if (method === "append") return appendLowers(source);
+  if (method === "string") return withDescriptors(source, nameInOneString);
+  return withDescriptors(source, mountAndDetach);
 }
 
 /** Top first. */

@@ -5,6 +5,7 @@ import path from "node:path";
 import { after, before, describe, it } from "node:test";
 import { fromInt64, toInt64 } from "../../cri-api/int64.ts";
 import { startDaemon, type TestDaemon } from "../support/daemon.ts";
+import { v1 } from "../../cri-api/runtime/v1/api.js";
 import { containerConfig, podConfig } from "../support/pod.ts";
 import { requires } from "../support/requires.ts";
 import { runInPod } from "../support/run-in-pod.ts";
@@ -64,6 +65,19 @@ describe("the daemon on cgroup v2", needs, () => {
       more: limited(16n * mebibyte),
     });
     assert.deepEqual({ exitCode, reason }, { exitCode: 137, reason: "OOMKilled" });
+  });
+
+  it("gives a pod a user namespace, with layers that its kernel maps only by way of directories", async () => {
+    const mapping = [{ containerId: 0, hostId: 100_000, length: 65_536 }];
+    const usernsOptions = { mode: v1.NamespaceMode.POD, uids: mapping, gids: mapping };
+    const securityContext = { namespaceOptions: { pid: v1.NamespaceMode.CONTAINER, usernsOptions } };
+    const { log } = await runInPod(daemon, {
+      image,
+      command: ["sh", "-c", "cat /proc/self/uid_map; stat -c %u /bin/busybox; touch /x && stat -c %u /x"],
+      more: { linux: { securityContext } },
+      pod: { linux: { securityContext } },
+    });
+    assert.deepEqual(log.trim().split(/\s+/), ["0", "100000", "65536", "0", "0"]);
   });
 
   it("kills the whole tree of an exec at its time-out, measures and updates a container", async () => {
