@@ -122,6 +122,7 @@ export function configSchema(helperDir: string): ConfigSchema {
         driver: oneOf("cgroupfs", ["cgroupfs"]),
       },
       network: {
+        mode: oneOf("auto", ["auto", "bridge", "cni"]),
         // IFNAMSIZ is 16 with the final NUL; the kernel refuses slashes, colons and blanks.
         bridgeName: matching("cricket0", /^(?!\.{1,2}$)[^\s/:\0]{1,15}$/, "not an interface name"),
         subnet: subnet("10.88.0.0/16", 4),

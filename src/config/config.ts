@@ -21,6 +21,8 @@ export interface CgroupConfig {
 }
 
 export interface NetworkConfig {
+  /** "auto": CNI plugins while `cniConfDir` holds a configuration, else the bridge. "cni": never the bridge. */
+  mode: "auto" | "bridge" | "cni";
   bridgeName: string;
   /** CIDR; the first address is the bridge's. */
   subnet: string;
@@ -28,7 +30,6 @@ export interface NetworkConfig {
   subnet6: string;
   /** 0: what the host's uplink has. */
   mtu: number;
-  /** The embedded bridge is in use only where this directory holds no configuration. */
   cniConfDir: string;
   cniBinDirs: string[];
   hostPorts: "auto" | "nft" | "proxy";

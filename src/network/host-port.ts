@@ -93,6 +93,11 @@ export class HostPortClaims {
     this.#claims.set(sandboxId, ports);
   }
 
+  /** True where nobody holds a port. */
+  get isEmpty(): boolean {
+    return this.#claims.size === 0;
+  }
+
   release(sandboxId: string): void {
     this.#claims.delete(sandboxId);
   }

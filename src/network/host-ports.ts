@@ -10,9 +10,15 @@ import type { NftTable } from "./nft-table.ts";
 import type { PortMapping } from "./pod-network.ts";
 import { openTcpProxy, type ListenAddress, type PortProxy, type ProxyTarget } from "./tcp-proxy.ts";
 import { openUdpProxy } from "./udp-proxy.ts";
+import type { SubnetRange } from "./subnet.ts";
 
 /** "auto": packet rules where the host has nft, else proxies alone. */
 export type HostPortMode = "auto" | "nft" | "proxy";
+
+export interface PodIp extends IpAddress {
+  /** As in ServedPort. */
+  neighbours?: SubnetRange;
+}
 
 export class HostPorts {
   readonly #claims = new HostPortClaims();
@@ -45,7 +51,7 @@ export class HostPorts {
    * @throws failed-precondition where a process of the host has a port, where the host does not have the address, and
    * for SCTP without nft
    */
-  async open(sandboxId: string, ports: readonly HostPort[], podIps: readonly IpAddress[]): Promise<void> {
+  async open(sandboxId: string, ports: readonly HostPort[], podIps: readonly PodIp[]): Promise<void> {
     if (ports.length === 0) return;
     const rules = this.#rulesOf(ports, podIps);
     const proxies: PortProxy[] = [];
@@ -63,7 +69,7 @@ export class HostPorts {
   async recover(
     sandboxId: string,
     mappings: readonly PortMapping[],
-    podIps: readonly IpAddress[],
+    podIps: readonly PodIp[],
   ): Promise<void> {
     const ports = this.claim(sandboxId, mappings);
     if (ports.length === 0) return;
@@ -78,6 +84,11 @@ export class HostPorts {
         this.#log.warn("host port not recovered", { sandbox: sandboxId, error: messageOf(error) });
       }
     }
+  }
+
+  /** True where no pod has claimed a port. */
+  get isEmpty(): boolean {
+    return this.#claims.isEmpty;
   }
 
   /** Closes and gives back the ports of a pod. Idempotent. */
@@ -111,7 +122,7 @@ export class HostPorts {
     );
   }
 
-  #rulesOf(ports: readonly HostPort[], podIps: readonly IpAddress[]): ServedPort[] {
+  #rulesOf(ports: readonly HostPort[], podIps: readonly PodIp[]): ServedPort[] {
     if (this.#mode === "nft" && this.#table() === undefined)
       throw failedPrecondition("host ports are configured to be nft rules, which this node cannot set");
     const rules = this.#table() === undefined ? [] : ports.flatMap((port) => servedPorts(port, podIps));
@@ -186,10 +197,10 @@ const isLoopback = (address: IpAddress): boolean =>
   address.family === 4 ? address.value >> 24n === 127n : address.value === 1n;
 
 // Traffic to loopback addresses comes from this node only and goes through the proxy.
-function servedPorts(port: HostPort, podIps: readonly IpAddress[]): ServedPort[] {
+function servedPorts(port: HostPort, podIps: readonly PodIp[]): ServedPort[] {
   const { protocol, hostIp, hostPort, containerPort } = port;
   if (hostIp !== undefined && isLoopback(hostIp)) return [];
   return podIps
     .filter((podIp) => port.families.includes(podIp.family))
-    .map((podIp) => ({ protocol, hostIp, hostPort, podIp, containerPort }));
+    .map((podIp) => ({ protocol, hostIp, hostPort, podIp, neighbours: podIp.neighbours, containerPort }));
 }

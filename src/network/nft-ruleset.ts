@@ -2,7 +2,7 @@
 // transaction, needs no knowledge of what was there, and repairs what someone else flushed.
 import { formatIp, type IpAddress, type IpFamily } from "./ip-address.ts";
 import type { PortProtocol } from "./pod-network.ts";
-import { formatSubnet, type Subnet } from "./subnet.ts";
+import { formatSubnet, type Subnet, type SubnetRange } from "./subnet.ts";
 
 /** A port of the host that leads to a pod. */
 export interface ServedPort {
@@ -12,6 +12,8 @@ export interface ServedPort {
   hostPort: number;
   /** Its family is that of the traffic. */
   podIp: IpAddress;
+  /** Who reaches the pod without this node's routing, where that is not one of the bridge's subnets. */
+  neighbours?: SubnetRange | undefined;
   containerPort: number;
 }
 
@@ -37,7 +39,7 @@ export function renderRuleset(options: RulesetOptions, ports: readonly ServedPor
     `table inet ${tableName(options.bridgeName)} {`,
     ...renderMaps(4, ports),
     ...renderMaps(6, ports),
-    ...renderChains(options),
+    ...renderChains(options, ports),
     "}",
     "",
   ].join("\n");
@@ -75,7 +77,7 @@ function renderSet(head: string, type: string, elements: readonly string[]): str
   return [`  ${head} {`, `    type ${type}`, ...list, "  }"];
 }
 
-function renderChains(options: RulesetOptions): string[] {
+function renderChains(options: RulesetOptions, ports: readonly ServedPort[]): string[] {
   const bridge = JSON.stringify(options.bridgeName);
   return [
     ...renderChain("host-ports", undefined, [
@@ -94,11 +96,10 @@ function renderChains(options: RulesetOptions): string[] {
       "ip6 daddr ::1 return",
       "fib daddr type local jump host-ports",
     ]),
-    ...renderChain(
-      "postrouting",
-      "type nat hook postrouting priority srcnat",
-      options.subnets.flatMap((subnet) => renderMasquerade(subnet, bridge)),
-    ),
+    ...renderChain("postrouting", "type nat hook postrouting priority srcnat", [
+      ...options.subnets.flatMap((subnet) => renderMasquerade(subnet, bridge)),
+      ...neighboursOf(ports).map(renderReturn),
+    ]),
   ];
 }
 
@@ -108,10 +109,23 @@ function renderMasquerade(subnet: Subnet, bridge: string): string[] {
   const own = formatSubnet(subnet);
   return [
     `${ip} saddr ${own} ${ip} daddr != { ${own}, ${multicast} } oifname != ${bridge} masquerade`,
-    // A pod that reaches a pod of this node through a host port: the answer must come back through the host, or it
-    // would go straight across the bridge with an address the client never spoke to.
-    `${ip} saddr ${own} ct status dnat meta l4proto . ${ip} daddr . th dport @served${subnet.family} masquerade`,
+    renderReturn(subnet),
   ];
+}
+
+// A pod that reaches a pod of this node through a host port: the answer must come back through the host, or it would go
+// straight across the bridge with an address the client never spoke to.
+function renderReturn(subnet: SubnetRange): string {
+  const ip = subnet.family === 4 ? "ip" : "ip6";
+  const served = `meta l4proto . ${ip} daddr . th dport @served${subnet.family}`;
+  return `${ip} saddr ${formatSubnet(subnet)} ct status dnat ${served} masquerade`;
+}
+
+function neighboursOf(ports: readonly ServedPort[]): SubnetRange[] {
+  const found = new Map<string, SubnetRange>();
+  for (const { neighbours } of ports)
+    if (neighbours !== undefined) found.set(formatSubnet(neighbours), neighbours);
+  return [...found.values()];
 }
 
 function renderChain(name: string, hook: string | undefined, rules: readonly string[]): string[] {

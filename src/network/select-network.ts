@@ -7,6 +7,7 @@ import type { InterfaceStatistics } from "../linux/netlink-route.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "../linux/netlink-socket.ts";
 import { createBridgeNetwork, type BridgeNetwork, type BridgeNetworkConfig } from "./bridge-network.ts";
 import { findLink } from "./bridge.ts";
+import { CniHostPorts } from "./cni/cni-host-ports.ts";
 import { CniNetwork, type CniNetworkConfig } from "./cni/cni-network.ts";
 import { PodCidrs } from "./cni/pod-cidrs.ts";
 import { seenFromPod } from "./pod-link.ts";
@@ -18,7 +19,12 @@ import type {
   PodNetwork,
 } from "./pod-network.ts";
 
-export interface SelectNetworkConfig extends BridgeNetworkConfig, Omit<CniNetworkConfig, "stateDir"> {
+/** "auto": CNI where a configuration asks for it, else the bridge. */
+export type NetworkMode = "auto" | "bridge" | "cni";
+
+export interface SelectNetworkConfig
+  extends BridgeNetworkConfig, Pick<CniNetworkConfig, "cniConfDir" | "cniBinDirs"> {
+  mode: NetworkMode;
   /** Outside `stateDir`, which the bridge empties after a reboot: just then these records are needed. */
   cniStateDir: string;
 }
@@ -26,21 +32,29 @@ export interface SelectNetworkConfig extends BridgeNetworkConfig, Omit<CniNetwor
 /** Throws invalid-argument that names the setting. Touches nothing but the two directories. */
 export function selectNetwork(config: SelectNetworkConfig, log: Log): SelectedNetwork {
   const bridge = createBridgeNetwork(config, log);
-  const stateDir = config.cniStateDir;
-  const cni = new CniNetwork({ ...config, stateDir }, log);
-  return new SelectedNetwork(bridge, cni, new PodCidrs(join(stateDir, "pod-cidrs")));
+  const { mode, bridgeName, cniConfDir, cniBinDirs, cniStateDir: stateDir } = config;
+  const hostPorts = new CniHostPorts({ bridgeName, mode: config.hostPorts }, log);
+  const isEnabled = mode !== "bridge";
+  const cni = new CniNetwork({ cniConfDir, cniBinDirs, stateDir, isEnabled, hostPorts }, log);
+  return new SelectedNetwork(mode, { bridge, cni }, new PodCidrs(join(stateDir, "pod-cidrs")));
 }
 
 /** So many are asked for one by one. */
 const fewPods = 3;
 
 export class SelectedNetwork implements PodNetwork {
+  readonly #mode: NetworkMode;
   readonly #bridge: BridgeNetwork;
   readonly #cni: CniNetwork;
   readonly #podCidrs: PodCidrs;
   readonly #socket = NetlinkSocket.open(NETLINK_ROUTE);
 
-  constructor(bridge: BridgeNetwork, cni: CniNetwork, podCidrs: PodCidrs) {
+  constructor(
+    mode: NetworkMode,
+    { bridge, cni }: { bridge: BridgeNetwork; cni: CniNetwork },
+    podCidrs: PodCidrs,
+  ) {
+    this.#mode = mode;
     this.#bridge = bridge;
     this.#cni = cni;
     this.#podCidrs = podCidrs;
@@ -48,11 +62,11 @@ export class SelectedNetwork implements PodNetwork {
   }
 
   condition(): NetworkCondition {
-    return this.#cni.isConfigured ? this.#cni.condition() : this.#bridge.condition();
+    return this.#ofNewPods().condition();
   }
 
   attach(request: AttachRequest): Promise<NetworkAttachment> {
-    return this.#cni.isConfigured ? this.#cni.attach(request) : this.#bridge.attach(request);
+    return this.#ofNewPods().attach(request);
   }
 
   detach(request: DetachRequest): Promise<void> {
@@ -103,6 +117,12 @@ export class SelectedNetwork implements PodNetwork {
       if (link?.kind === "veth" && link.statistics !== undefined) return seenFromPod(link.statistics);
     }
     return undefined;
+  }
+
+  // With "cni" a pod that is earlier than the network's add-on waits, and does not get into another network.
+  #ofNewPods(): PodNetwork {
+    const isCni = this.#mode === "cni" || (this.#mode === "auto" && this.#cni.isConfigured);
+    return isCni ? this.#cni : this.#bridge;
   }
 
   #of(sandboxId: string): PodNetwork {

@@ -2,10 +2,14 @@
 import { invalidArgument } from "../base/errors.ts";
 import { addressBits, formatIp, parseIp, type IpAddress, type IpFamily } from "./ip-address.ts";
 
-export interface Subnet {
+/** A range of addresses by its prefix. */
+export interface SubnetRange {
   family: IpFamily;
   prefixLength: number;
   network: bigint;
+}
+
+export interface Subnet extends SubnetRange {
   /** The bridge's own address: the first one. */
   gateway: IpAddress;
   /** First and last address of pods, inclusive. */
@@ -41,7 +45,13 @@ export function parseSubnet(text: string, field: string): Subnet {
   };
 }
 
-export function formatSubnet(subnet: Subnet): string {
+/** The range that `address` lies in. */
+export function rangeOf(address: IpAddress, prefixLength: number): SubnetRange {
+  const hostBits = BigInt(addressBits(address.family) - prefixLength);
+  return { family: address.family, prefixLength, network: (address.value >> hostBits) << hostBits };
+}
+
+export function formatSubnet(subnet: SubnetRange): string {
   return `${formatIp({ family: subnet.family, value: subnet.network })}/${subnet.prefixLength}`;
 }
 

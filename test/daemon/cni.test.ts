@@ -10,6 +10,7 @@ import { v1 } from "../../cri-api/runtime/v1/api.js";
 import { enterPrivateNetns, skipUnlessRoot } from "../kernel/network/private-netns.ts";
 import { CniDouble, until } from "../support/cni-double.ts";
 import { startNode, type TestNode } from "../support/node.ts";
+import { addressesOf, cniSettings, networkReady } from "../support/pod-network.ts";
 import { requires } from "../support/requires.ts";
 
 // Bridges and packet rules of plugins stay after the last pod: they go with the namespace.
@@ -20,27 +21,10 @@ const plugins = "/usr/lib/cni";
 const ip = (...args: string[]): string => spawnSync("ip", args, { encoding: "utf8" }).stdout;
 const rules = (): string => spawnSync("iptables-save", [], { encoding: "utf8" }).stdout;
 
-const settings = (double: CniDouble, ...binDirs: string[]) => ({
-  "network.cni_conf_dir": double.confDir,
-  "network.cni_bin_dirs": [...binDirs, double.binDir],
-});
-
-async function networkReady(node: TestNode): Promise<v1.RuntimeCondition> {
-  const { status } = await node.runtime.status({});
-  const condition = status?.conditions.find(({ type }) => type === "NetworkReady");
-  assert.ok(condition !== undefined);
-  return condition;
-}
-
 async function exec(node: TestNode, containerId: string, ...cmd: string[]): Promise<string> {
   const result = await node.runtime.execSync({ containerId, cmd, timeout: toInt64(10n) });
   assert.equal(result.exitCode, 0, Buffer.from(result.stderr).toString());
   return Buffer.from(result.stdout).toString();
-}
-
-async function addressesOf(node: TestNode, podSandboxId: string): Promise<string[]> {
-  const network = (await node.runtime.podSandboxStatus({ podSandboxId })).status?.network;
-  return [network?.ip ?? "", ...(network?.additionalIps ?? []).map((more) => more.ip)];
 }
 
 /** True when none of the pod's cgroups is left; a cgroup with a process in it stays. */
@@ -95,7 +79,7 @@ describe(
 
     before(async () => {
       double.configure("10-test.conflist", list("start", { type: "loopback" }));
-      node = await startNode({ settings: settings(double, plugins) });
+      node = await startNode({ settings: cniSettings(double, plugins) });
     });
     after(async () => {
       await node.close();
@@ -260,6 +244,36 @@ describe(
       await until("the lease is free", () => leases("boot").length === 0);
     });
 
+    test("a host port needs no plugin for it, and outlives the daemon", async () => {
+      const bridge = { type: "bridge", bridge: "cnitest6", isGateway: true, hairpinMode: true };
+      await use(list("bare", { ...bridge, ipam: ipam("10.85.0.0/24") }));
+      const portMappings = [{ protocol: v1.Protocol.TCP, containerPort: 8080, hostPort: 18081, hostIp: "" }];
+      const pod = await node.runPod("served", { more: { portMappings } });
+      const serve = "mkdir -p /tmp/www; echo page >/tmp/www/index.html; httpd -f -p 8080 -h /tmp/www";
+      const server = await pod.start({ name: "main", command: ["sh", "-c", serve] });
+      const neighbour = await node.runPod("neighbour");
+      const client = await neighbour.start({ name: "main", command: ["sleep", "1000"] });
+      const get = (containerId: string, url: string) => exec(node, containerId, "wget", "-q", "-O", "-", url);
+      await get(server, "http://127.0.0.1:8080/");
+      const tryEverywhere = async (): Promise<void> => {
+        for (const url of ["http://127.0.0.1:18081/", "http://10.85.0.1:18081/"])
+          assert.equal(await (await fetch(url, { headers: { Connection: "close" } })).text(), "page\n", url);
+        // The pod itself and its neighbour on the same link come back by the way they went.
+        for (const one of [server, client]) assert.equal(await get(one, "http://10.85.0.1:18081/"), "page\n");
+      };
+      await tryEverywhere();
+      await assert.rejects(node.runPod("rival", { more: { portMappings } }), /host port 18081\/tcp is taken/);
+      assert.equal(leases("bare").length, 2);
+      await node.daemon.kill();
+      await node.daemon.start();
+      await tryEverywhere();
+      await pod.remove();
+      await assert.rejects(fetch("http://127.0.0.1:18081/"));
+      await neighbour.remove();
+      const again = await node.runPod("again", { more: { portMappings } });
+      await again.remove();
+    });
+
     test("the bridge takes over where no configuration is left, and pods stay with their plugins", async () => {
       await use(list("leave", { type: "bridge", bridge: "cnitest5", ipam: ipam("10.84.0.0/24") }));
       const old = await node.runPod("old");
@@ -291,7 +305,7 @@ describe("plugins that fail", requires("root", "overlay", "package:busybox-stati
   before(async () => {
     double.install("good", "bad");
     double.configure("10-doubles.conflist", chain("good", "bad"));
-    node = await startNode({ settings: settings(double) });
+    node = await startNode({ settings: cniSettings(double) });
   });
   after(async () => {
     await node.close();

@@ -1,6 +1,8 @@
 // The result of ADD (CNI 1.1, section 5): checked as far as we use it, and otherwise passed on as the plugin said it.
 import { CricketError, messageOf } from "../../base/errors.ts";
-import { formatIp, tryParseIp } from "../ip-address.ts";
+import type { PodIp } from "../host-ports.ts";
+import { formatIp, tryParseIp, type IpAddress } from "../ip-address.ts";
+import { rangeOf } from "../subnet.ts";
 import { atLeast, isSupportedVersion, type CniVersion } from "./cni-version.ts";
 import { objectsField, parseJsonObject, stringField, type JsonObject } from "./json-object.ts";
 
@@ -21,7 +23,7 @@ export function parseResult(text: string, version: CniVersion, what: string): Js
     const actual = stringField(result, "cniVersion", version);
     if (!isSupportedVersion(actual))
       throw new CricketError("internal", `the result is of version ${JSON.stringify(actual.slice(0, 32))}`);
-    const ips = addressesOf(result).map(({ entry, family }) => convertAddress(entry, family, version));
+    const ips = addressesOf(result).map(({ entry, ip }) => convertAddress(entry, ip.family, version));
     interfacesOf(result);
     return { ...result, cniVersion: version, ...(result["ips"] === undefined ? {} : { ips }) };
   } catch (error) {
@@ -37,9 +39,8 @@ function convertAddress(entry: JsonObject, family: 4 | 6, version: CniVersion): 
 
 interface ResultAddress {
   entry: JsonObject;
-  /** Without prefix length. */
-  address: string;
-  family: 4 | 6;
+  ip: IpAddress;
+  prefixLength: number;
   interfaceIndex: number | undefined;
 }
 
@@ -59,8 +60,8 @@ function addressesOf(result: JsonObject): ResultAddress[] {
       throw new CricketError("internal", `ips[${index}].interface is not a number`);
     return {
       entry,
-      address: formatIp(ip),
-      family: ip.family,
+      ip,
+      prefixLength: Number(prefix),
       interfaceIndex: interfaceIndex as number | undefined,
     };
   });
@@ -79,18 +80,31 @@ export function interfacesOf(result: JsonObject): CniInterface[] {
  * @throws internal where an address names an interface that is not in the result
  */
 export function podAddresses(result: JsonObject, interfaceName: string): string[] {
+  return [...new Set(podEntries(result, interfaceName).map(({ ip }) => formatIp(ip)))];
+}
+
+/** The same with the range each address was given in, whose other addresses may be on the same link. */
+export function podIps(result: JsonObject, interfaceName: string): PodIp[] {
+  return podEntries(result, interfaceName).map(({ ip, prefixLength }) => ({
+    ...ip,
+    neighbours: rangeOf(ip, prefixLength),
+  }));
+}
+
+function podEntries(result: JsonObject, interfaceName: string): ResultAddress[] {
   const interfaces = interfacesOf(result);
-  const primary: string[] = [];
-  const additional: string[] = [];
-  for (const { address, interfaceIndex } of addressesOf(result)) {
+  const primary: ResultAddress[] = [];
+  const additional: ResultAddress[] = [];
+  for (const address of addressesOf(result)) {
+    const { interfaceIndex } = address;
     const link = interfaceIndex === undefined ? undefined : interfaces[interfaceIndex];
     if (interfaceIndex !== undefined && link === undefined)
       throw new CricketError("internal", `the result has no interface ${interfaceIndex}`);
     // What every pod has by itself is not what others reach it by.
-    if (link?.sandbox === "" || isLoopback(address)) continue;
+    if (link?.sandbox === "" || isLoopback(formatIp(address.ip))) continue;
     (link === undefined || link.name === interfaceName ? primary : additional).push(address);
   }
-  return [...new Set([...primary, ...additional])];
+  return [...primary, ...additional];
 }
 
 const isLoopback = (address: string): boolean => address === "::1" || address.startsWith("127.");

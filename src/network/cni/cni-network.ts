@@ -22,9 +22,11 @@ import type {
 } from "../pod-network.ts";
 import { AttachmentCache, type CachedAttachment } from "./attachment-cache.ts";
 import { capabilityArguments, cniArgs } from "./attachment-arguments.ts";
-import { interfacesOf, podAddresses } from "./attachment-result.ts";
+import { interfacesOf, podAddresses, podIps } from "./attachment-result.ts";
+import type { CniHostPorts } from "./cni-host-ports.ts";
 import { DetachRetries } from "./detach-retries.ts";
 import { killStrays } from "./invocation.ts";
+import type { JsonObject } from "./json-object.ts";
 import { NetworkReadiness } from "./network-readiness.ts";
 import { defaultTimeouts, PluginChain, type CniTimeouts } from "./plugin-chain.ts";
 import { SharedLock } from "./shared-lock.ts";
@@ -33,6 +35,10 @@ export interface CniNetworkConfig {
   cniConfDir: string;
   /** Searched in order. */
   cniBinDirs: readonly string[];
+  /** False: configurations are not looked at; only what an earlier daemon attached is served, and removed in the end. */
+  isEnabled?: boolean;
+  /** For networks without a plugin for them; not given: such pods have none. */
+  hostPorts?: CniHostPorts;
   /** A directory of this network's own: `results` in it holds the attachments. Survives reboots. */
   stateDir: string;
   timeouts?: Partial<CniTimeouts>;
@@ -53,6 +59,7 @@ export class CniNetwork implements PodNetwork {
   readonly #collecting = new SharedLock();
   /** Attachments this process made or is making: what is not in it may have a plugin of an earlier daemon at work. */
   readonly #own = new Set<string>();
+  readonly #hostPorts: CniHostPorts | undefined;
   #podCidrs: readonly string[] = [];
   #collection: Promise<void> = Promise.resolve();
   #isRecovered = false;
@@ -61,10 +68,12 @@ export class CniNetwork implements PodNetwork {
   /** Reads the configuration and begins to watch it. */
   constructor(config: CniNetworkConfig, log: Log) {
     this.#log = log;
+    this.#hostPorts = config.hostPorts;
     this.#chain = new PluginChain(config.cniBinDirs, { ...defaultTimeouts, ...config.timeouts }, log);
     this.#cache = new AttachmentCache(join(config.stateDir, "results"), log);
     this.#retries = new DetachRetries((sandboxId) => this.#remove(sandboxId, undefined), log);
-    this.#readiness = new NetworkReadiness(config.cniConfDir, this.#chain, log);
+    const directory = config.isEnabled === false ? undefined : config.cniConfDir;
+    this.#readiness = new NetworkReadiness(directory, this.#chain, log);
     this.#readiness.onReady = () => this.#collectLater();
   }
 
@@ -107,27 +116,38 @@ export class CniNetwork implements PodNetwork {
           capabilityArguments: capabilities,
         };
         const cached = { plan: this.#readiness.plan(), attachment, result: undefined };
-        this.#warnOfPorts(request, cached);
-        return this.#add(cached, request.routeSocket);
+        return this.#add(cached, request);
       }),
     );
   }
 
-  async #add(cached: CachedAttachment, routeSocket: number): Promise<NetworkAttachment> {
+  async #add(
+    cached: CachedAttachment,
+    { routeSocket, portMappings }: AttachRequest,
+  ): Promise<NetworkAttachment> {
     const { containerId } = cached.attachment;
     this.#own.add(containerId);
     // Before ADD, which can half succeed: with the record detach finds what to undo, after a crash too.
     const begun = await Promise.allSettled([this.#cache.begin(cached), raiseLoopback(routeSocket)]);
     for (const step of begun) if (step.status === "rejected") throw step.reason;
     try {
-      const result = await this.#chain.add(cached.plan, cached.attachment);
-      this.#cache.complete(cached, result);
-      const ips = podAddresses(result, podInterface);
-      if (ips.length === 0) throw new CricketError("internal", "the plugins gave the pod no address");
-      return { ips, interfaceName: podInterface };
+      const ports = opensHostPorts(cached) ? undefined : this.#hostPorts;
+      const run = (): Promise<JsonObject> => this.#runAdd(cached);
+      const result = await (ports === undefined
+        ? run()
+        : ports.open(containerId, portMappings, run, (made) => podIps(made, podInterface)));
+      return { ips: podAddresses(result, podInterface), interfaceName: podInterface };
     } catch (error) {
       throw wrapError(`attach sandbox ${shortId(containerId)} to network ${cached.plan.config.name}`, error);
     }
+  }
+
+  async #runAdd(cached: CachedAttachment): Promise<JsonObject> {
+    const result = await this.#chain.add(cached.plan, cached.attachment);
+    this.#cache.complete(cached, result);
+    if (podAddresses(result, podInterface).length === 0)
+      throw new CricketError("internal", "the plugins gave the pod no address");
+    return result;
   }
 
   async detach({ sandboxId, netnsPath }: DetachRequest): Promise<void> {
@@ -173,6 +193,7 @@ export class CniNetwork implements PodNetwork {
    */
   async recover(live: readonly DetachRequest[]): Promise<void> {
     const liveIds = new Set(live.map(({ sandboxId }) => sandboxId));
+    await this.#recoverPorts(live);
     for (const sandboxId of this.sandboxIds()) if (!liveIds.has(sandboxId)) this.#retries.add(sandboxId, 0);
     this.#isRecovered = true;
     await this.#readiness.settle(firstProbeMs);
@@ -182,7 +203,7 @@ export class CniNetwork implements PodNetwork {
   async close(): Promise<void> {
     this.#readiness.close();
     this.#retries.close();
-    await Promise.resolve();
+    await this.#hostPorts?.close();
   }
 
   /** Resolves when what `recover` began has ended. */
@@ -198,6 +219,7 @@ export class CniNetwork implements PodNetwork {
         const cached = this.#cache.get(sandboxId);
         if (cached === undefined) return;
         if (cached.result === undefined && !this.#own.has(sandboxId)) await killStrays(sandboxId);
+        await this.#hostPorts?.release(sandboxId);
         const attachment = withLivingNetns(cached.attachment, netnsPath);
         await this.#chain.delete(cached.plan, attachment, cached.result);
         this.#cache.delete(cached);
@@ -232,14 +254,22 @@ export class CniNetwork implements PodNetwork {
       });
   }
 
-  #warnOfPorts({ portMappings, sandboxId }: AttachRequest, { plan }: CachedAttachment): void {
-    const isWanted = portMappings.some(({ hostPort }) => hostPort > 0);
-    if (!isWanted || plan.config.plugins.some(({ capabilities }) => capabilities.has("portMappings"))) return;
-    this.#log.warn("no plugin of the network opens host ports", {
-      sandbox: shortId(sandboxId),
-      network: plan.config.name,
+  async #recoverPorts(live: readonly DetachRequest[]): Promise<void> {
+    // Without an attachment now there was none for whose ports an earlier daemon could have set rules.
+    if (this.#hostPorts === undefined || this.sandboxIds().length === 0) return;
+    const pods = live.flatMap(({ sandboxId, portMappings }) => {
+      const cached = this.#cache.get(sandboxId);
+      if (cached?.result === undefined || opensHostPorts(cached)) return [];
+      return [{ sandboxId, portMappings, podIps: podIps(cached.result, podInterface) }];
     });
+    await this.#hostPorts
+      .recover(pods)
+      .catch((error: unknown) => this.#log.warn("host ports not recovered", { error: messageOf(error) }));
   }
+}
+
+function opensHostPorts({ plan }: CachedAttachment): boolean {
+  return plan.config.plugins.some(({ capabilities }) => capabilities.has("portMappings"));
 }
 
 async function raiseLoopback(routeSocket: number): Promise<void> {

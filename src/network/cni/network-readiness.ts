@@ -19,10 +19,10 @@ const staleMs = 5_000;
 export class NetworkReadiness {
   /** Called whenever the network becomes ready. */
   onReady: () => void = () => {};
-  readonly #directory: string;
+  readonly #directory: string | undefined;
   readonly #chain: PluginChain;
   readonly #log: Log;
-  readonly #watch: DirectoryWatch;
+  readonly #watch: DirectoryWatch | undefined;
   #loaded: LoadedConfig = { configured: false };
   #plan: CniNetworkPlan | undefined;
   #condition: NetworkCondition = notReady("the plugins have not been asked yet");
@@ -32,11 +32,13 @@ export class NetworkReadiness {
   #generation = 0;
   #closed = false;
 
-  constructor(directory: string, chain: PluginChain, log: Log) {
+  /** `directory` undefined: there is no configuration, and none will come. */
+  constructor(directory: string | undefined, chain: PluginChain, log: Log) {
     this.#directory = directory;
     this.#chain = chain;
     this.#log = log;
-    this.#watch = new DirectoryWatch(directory, () => this.#load(), log);
+    this.#watch =
+      directory === undefined ? undefined : new DirectoryWatch(directory, () => this.#load(), log);
     this.#load();
   }
 
@@ -68,7 +70,7 @@ export class NetworkReadiness {
 
   close(): void {
     this.#closed = true;
-    this.#watch.close();
+    this.#watch?.close();
     clearTimeout(this.#retry);
   }
 
@@ -79,7 +81,10 @@ export class NetworkReadiness {
     clearTimeout(this.#retry);
     const loaded = this.#tryLoad();
     this.#loaded = loaded;
-    if (!loaded.configured) return;
+    if (!loaded.configured) {
+      this.#condition = notReady(`no network configuration in ${this.#directory ?? "any directory"}`);
+      return;
+    }
     if (loaded.config === undefined) {
       this.#condition = notReady(loaded.problem);
       this.#log.warn("no valid network configuration", { error: loaded.problem });
@@ -91,6 +96,7 @@ export class NetworkReadiness {
   }
 
   #tryLoad(): LoadedConfig {
+    if (this.#directory === undefined) return { configured: false };
     try {
       return loadNetworkConfig(this.#directory);
     } catch (error) {
