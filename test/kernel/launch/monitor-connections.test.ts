@@ -6,13 +6,18 @@ import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, beforeEach, afterEach, describe, it } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
+import fc from "fast-check";
 import { readExitFile } from "../../../src/linux/exit-file.ts";
+import { attachMonitor } from "../../../src/linux/attach-monitor.ts";
+import { connectMonitorSocket } from "../../../src/linux/connect-monitor-socket.ts";
 import { close } from "../../../src/linux/files.ts";
+import { encodeNumbers, frameType } from "../../../src/linux/frames.ts";
 import type { HelperBinary } from "../../../src/linux/helper-binary.ts";
 import { type LaunchProgram } from "../../../src/linux/launch-program.ts";
 import type { Monitor } from "../../../src/linux/monitor.ts";
 import { openPidfd, openSameProcess, signalPidfd } from "../../../src/linux/pidfd.ts";
 import { connectMonitor, startMonitor, type MonitorOptions } from "../../../src/linux/start-monitor.ts";
+import { encodeFrame } from "../../support/encode-frame.ts";
 import { LaunchFixture, loadHelper, probe } from "../../support/launch-fixture.ts";
 import { requires } from "../../support/requires.ts";
 
@@ -36,6 +41,30 @@ async function until(what: string, isTrue: () => boolean): Promise<void> {
     assert.ok(turn < 1000, `no ${what} after 10 s`);
     await delay(10);
   }
+}
+
+interface Misbehaviour {
+  frames: Buffer[];
+  sent: number;
+  piece: number;
+  isReader: boolean;
+}
+
+/** Resolves when the connection is closed, by this side at the latest. */
+async function misbehave(
+  containerDir: string,
+  { frames, sent, piece, isReader }: Misbehaviour,
+): Promise<void> {
+  const socket = await connectMonitorSocket(containerDir);
+  socket.on("error", () => {});
+  const closed = new Promise((resolve) => socket.once("close", resolve));
+  if (isReader) socket.resume();
+  const bytes = Buffer.concat(frames);
+  const end = Math.floor(bytes.length * sent);
+  for (let at = 0; at < end; at += piece) socket.write(bytes.subarray(at, Math.min(at + piece, end)));
+  await delay(5);
+  socket.destroy();
+  await closed;
 }
 
 describe("monitor connections", requires("root"), () => {
@@ -85,6 +114,35 @@ describe("monitor connections", requires("root"), () => {
     await second.reopenLog();
     kill(second);
     assert.equal((await second.onExit).exitCode, 137);
+  });
+
+  it("goes on whatever frames clients send, in whatever pieces, and however they leave", async () => {
+    const monitor = await run(["sleep", "100"], { stdin: true });
+    const { attach, stdin, stdinEof, resize, reopenLog, start } = frameType;
+    const frame = fc.oneof(
+      fc.nat(15).map((flags) => encodeFrame(attach, encodeNumbers(flags))),
+      fc.nat(70_000).map((size) => encodeFrame(stdin, Buffer.alloc(Math.min(size, 65_536), "x"))),
+      fc.tuple(fc.nat(), fc.nat()).map((sizes) => encodeFrame(resize, encodeNumbers(...sizes))),
+      fc.constantFrom(stdinEof, reopenLog, start).map((type) => encodeFrame(type)),
+    );
+    const client = fc.record({
+      frames: fc.array(frame, { maxLength: 12 }),
+      // Of all bytes: what is not sent makes the last frame a torso.
+      sent: fc.double({ min: 0, max: 1, noNaN: true }),
+      piece: fc.integer({ min: 1, max: 9000 }),
+      isReader: fc.boolean(),
+    });
+    await fc.assert(
+      fc.asyncProperty(fc.array(client, { minLength: 1, maxLength: 4 }), async (clients) => {
+        await Promise.all(clients.map((one) => misbehave(fixture.containerDir, one)));
+        await monitor.reopenLog();
+      }),
+      { numRuns: 40 },
+    );
+    const attachment = await attachMonitor(fixture.containerDir, { stdout: true });
+    attachment.detach();
+    kill(monitor);
+    assert.equal((await monitor.onExit).exitCode, 137);
   });
 
   it("connectMonitor() finds a container at the gate and starts it", async () => {
