@@ -11,18 +11,28 @@
 // Fewer bytes than this are not worth a turn: a slow reader would be served in crumbs.
 #define MIN_OUTPUT_ROOM (RING_SIZE / 2)
 
-enum poll_slot { POLL_CONTROL, POLL_CHILD, POLL_STATUS, POLL_OUTPUT, POLL_INPUT = POLL_OUTPUT + 2, POLL_COUNT };
+enum poll_slot {
+  POLL_CONTROL,
+  POLL_CHILD,
+  POLL_STATUS,
+  POLL_CONSOLE,
+  POLL_OUTPUT,
+  POLL_INPUT = POLL_OUTPUT + 2,
+  POLL_COUNT
+};
 
 struct relay {
   struct launch *launch;
   int kill_fd;
   uint32_t flags;
-  int64_t deadline_ns;  // of the program; INT64_MAX: none
+  int64_t deadline_ns;        // of the program; INT64_MAX: none
+  int64_t adopt_deadline_ns;  // of the runtime that makes the process
   uint64_t output_limit;
   uint64_t output_sent[2];
   int status_fd;
   int pidfd;
   int pid;
+  struct adoption adoption;
   int pty;
   int output[2];
   bool watches_status;
@@ -41,16 +51,24 @@ static uint8_t chunk[EXEC_CHUNK_SIZE];
 static uint8_t input_bytes[FRAME_MAX_PAYLOAD];
 static uint8_t ring[RING_SIZE] __attribute__((aligned(4096)));
 
+static bool adopts(const struct relay *r) { return (r->flags & HOST_ADOPTS) != 0; }
+
 static void set_up(struct relay *r) {
   struct launch *l = r->launch;
   struct stdio_pipes pipes;
   r->kill_fd = take_fd(l, &l->options);
+  int directory = take_fd(l, &l->options);
   r->flags = take_u32(&l->options);
   uint32_t timeout_ms = take_u32(&l->options);
+  uint32_t adopt_timeout_ms = take_u32(&l->options);
   r->output_limit = take_u64(&l->options);
   if (take_end(&l->options) < 0) fail_host(l, "read the exec's options", -EBADMSG);
   r->deadline_ns = timeout_ms == 0 ? INT64_MAX : clock_ns(CLOCK_MONOTONIC_ID) + timeout_ms * MILLISECOND_NS;
-  int result = prepare_child(l, (r->flags & EXEC_STDIN) != 0, &pipes);
+  r->adopt_deadline_ns = clock_ns(CLOCK_MONOTONIC_ID) + adopt_timeout_ms * MILLISECOND_NS;
+  if ((r->flags & HOST_CONSOLE) != 0) l->has_pty = true;
+  int result = adopts(r) ? adoption_begin(&r->adoption, directory, l->has_pty) : 0;
+  if (result < 0) fail_host(l, "prepare for the runtime", result);
+  result = prepare_child(l, (r->flags & EXEC_STDIN) != 0, &pipes);
   if (result < 0) fail_host(l, "make pipes", result);
   if (l->fork_count == 0) fail_host(l, "an exec without a fork step", -EINVAL);
   run_steps(l);
@@ -63,7 +81,7 @@ static void set_up(struct relay *r) {
   // Otherwise the status is looked at once, when the process has ended: one wake-up less for a probe.
   // Only a notify descriptor comes through the channel of an exec.
   bool notifies = l->header.channel != NO_DESCRIPTOR;
-  r->watches_status = (r->flags & EXEC_STREAMING) != 0 || l->has_pty || l->fork_count > 1 || notifies;
+  r->watches_status = (r->flags & EXEC_STREAMING) != 0 || l->has_pty || l->fork_count > 1 || notifies || adopts(r);
   release_child_ends(l);
 }
 
@@ -122,11 +140,23 @@ static void child_failed(struct relay *r, const struct child_message *message) {
   finish(r);
 }
 
-static void end_of_status(struct relay *r) {
+static void say_started(struct relay *r) {
   uint32_t started[2] = {0, NO_STEP};
+  if ((r->flags & EXEC_STREAMING) != 0) put(r, FRAME_STARTED, started, sizeof started);
+}
+
+static void end_of_status(struct relay *r) {
   close_fd(r->status_fd);
   r->status_fd = -1;
-  if ((r->flags & EXEC_STREAMING) != 0) put(r, FRAME_STARTED, started, sizeof started);
+  // What was executed may be a runtime, whose process is still to come.
+  if (!adopts(r)) say_started(r);
+}
+
+static void take_pty(struct relay *r, int master) {
+  r->pty = master;
+  r->output[0] = master;
+  r->input.is_pty = true;
+  if ((r->flags & EXEC_STDIN) != 0) r->input.fd = master;
 }
 
 // False once nothing more is there.
@@ -153,10 +183,7 @@ static bool read_status(struct relay *r) {
       put(r, FRAME_LISTENER, &(uint32_t){(uint32_t)r->pid}, sizeof(uint32_t));
       return true;
     case FRAME_PTY:
-      r->pty = message.fd;
-      r->output[0] = message.fd;
-      r->input.is_pty = true;
-      if ((r->flags & EXEC_STDIN) != 0) r->input.fd = message.fd;
+      take_pty(r, message.fd);
       return true;
     default:
       return true;
@@ -215,11 +242,59 @@ static void serve_control(struct relay *r) {
   }
 }
 
+static _Noreturn void give_up(struct relay *r, struct child_message *failure) {
+  kill_tree(r->launch, r->pid);
+  reap_all();
+  child_failed(r, failure);
+  exit_process(1);
+}
+
+static _Noreturn void runtime_hangs(struct relay *r) {
+  struct child_message failure = {.header = {.type = FRAME_FAILED}, .numbers = {NO_STEP, ETIMEDOUT}, .fd = -1};
+  text_copy(failure.text, sizeof failure.text, "the runtime did not end in time");
+  give_up(r, &failure);
+}
+
+static void take_console(struct relay *r) {
+  int master = adoption_console(&r->adoption);
+  struct child_message failure = {.header = {.type = FRAME_FAILED}, .numbers = {NO_STEP, (uint32_t)-master}, .fd = -1};
+  text_copy(failure.text, sizeof failure.text, "take the terminal from the runtime");
+  if (master >= 0) {
+    take_pty(r, master);
+  } else if (master != -EAGAIN) {
+    give_up(r, &failure);
+  }
+}
+
+static void runtime_ended(struct relay *r, int status) {
+  struct child_message failure;
+  struct adopted process = {-1, -1};
+  close_fd(r->pidfd);
+  r->pidfd = -1;
+  runtime_failure(&failure, status);
+  if (status != 0) give_up(r, &failure);
+  // It came before the runtime's end, but this process may see both at once.
+  if (r->adoption.console >= 0) take_console(r);
+  int result = (r->flags & HOST_CONSOLE) != 0 && r->pty < 0 ? -ENOTTY : adoption_finish(&r->adoption, &process);
+  if (result < 0) {
+    failure.numbers[1] = (uint32_t)-result;
+    text_copy(failure.text, sizeof failure.text, "take over the runtime's process");
+    give_up(r, &failure);
+  }
+  r->pid = process.pid;
+  r->pidfd = process.pidfd;
+  say_started(r);
+}
+
 static void child_exited(struct relay *r) {
   int status = 0;
   if (reap_child(r->pid, &status) == 0) return;
   fill_exited(&r->exited, status);
   while (r->status_fd >= 0 && read_status(r)) {
+  }
+  if (adopts(r) && !r->adoption.done && !r->killed) {
+    runtime_ended(r, status);
+    return;
   }
   if (r->killed) {
     r->exited.flags |= EXITED_TIMED_OUT;
@@ -253,22 +328,27 @@ static void turn(struct relay *r) {
   polls[POLL_CONTROL] = (struct pollfd){.fd = c->fd, .events = control_events};
   polls[POLL_CHILD] = (struct pollfd){.fd = r->pidfd, .events = POLLIN};
   polls[POLL_STATUS] = (struct pollfd){.fd = r->watches_status ? r->status_fd : -1, .events = POLLIN};
+  polls[POLL_CONSOLE] = (struct pollfd){.fd = r->adoption.console, .events = POLLIN};
   polls[POLL_INPUT] = (struct pollfd){.fd = r->input.used > 0 ? r->input.fd : -1, .events = POLLOUT};
   for (int i = 0; i < 2; i++) {
     bool reads = client_space(c) >= MIN_OUTPUT_ROOM && (!r->has_exited || r->drain_left[i] > 0);
     polls[POLL_OUTPUT + i] = (struct pollfd){.fd = reads ? r->output[i] : -1, .events = POLLIN};
   }
+  bool adopting = adopts(r) && !r->adoption.done && !r->killed;
+  int64_t deadline_ns = adopting && r->adopt_deadline_ns < r->deadline_ns ? r->adopt_deadline_ns : r->deadline_ns;
   struct __kernel_timespec timeout = {0, 0};
-  if (r->deadline_ns != INT64_MAX) {
-    int64_t left = r->deadline_ns - clock_ns(CLOCK_MONOTONIC_ID);
+  if (deadline_ns != INT64_MAX) {
+    int64_t left = deadline_ns - clock_ns(CLOCK_MONOTONIC_ID);
     if (left > 0) timeout = (struct __kernel_timespec){left / NANOSECONDS, left % NANOSECONDS};
   }
   // After the end only what is there already is read; only a full ring is waited for.
-  bool waits_for = r->deadline_ns == INT64_MAX && (!r->has_exited || client_space(c) < MIN_OUTPUT_ROOM);
+  bool waits_for = deadline_ns == INT64_MAX && (!r->has_exited || client_space(c) < MIN_OUTPUT_ROOM);
   long ready = SYS(ppoll, polls, POLL_COUNT, waits_for ? 0 : &timeout, 0, 0);
   if (ready < 0) return;
+  if (ready == 0 && adopting && deadline_ns != r->deadline_ns) runtime_hangs(r);
   if (ready == 0 && !r->has_exited) kill_all(r);
   if (polls[POLL_STATUS].revents != 0) read_status(r);
+  if (polls[POLL_CONSOLE].revents != 0) take_console(r);
   for (int i = 0; i < 2; i++) {
     if (polls[POLL_OUTPUT + i].revents != 0 && client_space(c) > 0) {
       relay_output(r, i);
@@ -286,7 +366,7 @@ static void turn(struct relay *r) {
 void exec_host(struct launch *l) {
   struct relay *r = &the_relay;
   r->launch = l;
-  r->status_fd = r->pidfd = r->pty = r->output[0] = r->output[1] = r->input.fd = -1;
+  r->status_fd = r->pidfd = r->pty = r->adoption.console = r->output[0] = r->output[1] = r->input.fd = -1;
   r->control.ring = ring;
   r->input.bytes = input_bytes;
   r->input.size = FRAME_MAX_PAYLOAD;

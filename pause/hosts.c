@@ -3,6 +3,8 @@
 
 #define CLOCK_REALTIME_ID 0
 #define SIGNAL_BASE 128U
+#define BACKLOG 16
+#define SOCKET_UMASK 0177
 
 static int make_pipe(int *host_end, int *child_end, int host_index) {
   int ends[2];
@@ -53,6 +55,21 @@ int read_child_message(int status_fd, struct child_message *message) {
   message->numbers[1] = bytes.numbers[1];
   text_copy(message->text, sizeof message->text, bytes.text);
   return 1;
+}
+
+int listen_here(const char *name) {
+  struct sockaddr_un address = {.sun_family = AF_UNIX_FAMILY};
+  text_copy(address.sun_path, sizeof address.sun_path, name);
+  long fd = SYS(socket, AF_UNIX_FAMILY, SOCK_STREAM_TYPE | SOCK_CLOEXEC_FLAG | SOCK_NONBLOCK_FLAG, 0);
+  if (fd < 0) return (int)fd;
+  SYS(unlinkat, AT_FDCWD, name, 0);
+  SYS(umask, SOCKET_UMASK);
+  long result = SYS(bind, fd, &address, sizeof address);
+  SYS(umask, 0);
+  if (result == 0) result = SYS(listen, fd, BACKLOG);
+  if (result == 0) return (int)fd;
+  close_fd((int)fd);
+  return (int)result;
 }
 
 void fill_exited(struct frame_exited *exited, int status) {

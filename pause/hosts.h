@@ -33,6 +33,32 @@ struct child_message {
 // 1: a message; 0: nothing there; -EPIPE: the child's end is closed.
 int read_child_message(int status_fd, struct child_message *message);
 
+// Makes a socket in the working directory that listens under `name`, 0600. The descriptor, or -errno. A name alone:
+// sun_path has room for 108 bytes, paths may be longer.
+int listen_here(const char *name);
+
+// A process that another OCI runtime makes and leaves to this host.
+struct adoption {
+  int directory;  // -1: the host makes its process itself
+  int console;    // listens for the runtime, then is its connection; -1: no terminal is to come
+  bool connected;
+  bool done;
+};
+
+struct adopted {
+  int pid;
+  int pidfd;
+};
+
+// Before the runtime is run, whose working directory becomes `directory` with the host's.
+int adoption_begin(struct adoption *a, int directory, bool console);
+// The master of the terminal; -EAGAIN: not yet.
+int adoption_console(struct adoption *a);
+// After the runtime has ended well.
+int adoption_finish(struct adoption *a, struct adopted *process);
+// Why there is nothing to adopt, from the status of the runtime.
+void runtime_failure(struct child_message *message, int status);
+
 void fill_exited(struct frame_exited *exited, int status);
 // Sends SIGKILL to `pid`, its session and all their descendants, until none is left alive.
 void kill_tree(const struct launch *l, int pid);

@@ -2,7 +2,6 @@
 // serves attach clients, and at the end leaves an exit file. After set-up it allocates nothing.
 #include "monitor.h"
 
-#define BACKLOG 16
 #define NANOSECONDS 1000000000
 #define MILLISECOND_NS 1000000
 #define CLOCK_MONOTONIC_ID 1
@@ -11,9 +10,16 @@
 #define MIN_OUTPUT_ROOM 1024U
 #define START_FAILED_EXIT_CODE 128U
 #define SOCKET_NAME "monitor.sock"
-#define SOCKET_UMASK 0177
 
-enum poll_slot { POLL_LISTEN, POLL_CHILD, POLL_STATUS, POLL_OUTPUT, POLL_INPUT = POLL_OUTPUT + 2, POLL_CLIENTS };
+enum poll_slot {
+  POLL_LISTEN,
+  POLL_CHILD,
+  POLL_STATUS,
+  POLL_CONSOLE,
+  POLL_OUTPUT,
+  POLL_INPUT = POLL_OUTPUT + 2,
+  POLL_CLIENTS
+};
 #define POLL_COUNT (POLL_CLIENTS + MAX_CLIENTS)
 
 // What is typed is little, and these pages stay.
@@ -37,20 +43,11 @@ static int take_options(struct monitor *m, const char **log_path, uint32_t *log_
   return m->container_dir < 0 ? -EBADMSG : 0;
 }
 
-// The name is relative to the container's directory: sun_path has room for 108 bytes, paths may be longer.
 static int listen_in_container_dir(struct monitor *m) {
-  struct sockaddr_un address = {.sun_family = AF_UNIX_FAMILY, .sun_path = SOCKET_NAME};
   long result = SYS(fchdir, m->container_dir);
   if (result < 0) return (int)result;
-  long fd = SYS(socket, AF_UNIX_FAMILY, SOCK_STREAM_TYPE | SOCK_CLOEXEC_FLAG | SOCK_NONBLOCK_FLAG, 0);
-  if (fd < 0) return (int)fd;
-  SYS(unlinkat, AT_FDCWD, SOCKET_NAME, 0);
-  SYS(umask, SOCKET_UMASK);
-  result = SYS(bind, fd, &address, sizeof address);
-  SYS(umask, 0);
-  if (result == 0) result = SYS(listen, fd, BACKLOG);
-  m->listen_fd = (int)fd;
-  return (int)result;
+  m->listen_fd = listen_here(SOCKET_NAME);
+  return m->listen_fd < 0 ? m->listen_fd : 0;
 }
 
 // Field 22 of /proc/<pid>/stat. The name in field 2 may hold anything, so fields are counted behind its last ")".
@@ -83,6 +80,8 @@ _Noreturn void give_up(struct monitor *m, const char *what, long error) {
   exit_process(1);
 }
 
+static bool adopts(const struct monitor *m) { return (m->flags & HOST_ADOPTS) != 0; }
+
 static void set_up(struct monitor *m) {
   struct launch *l = m->launch;
   const char *log_path;
@@ -91,6 +90,9 @@ static void set_up(struct monitor *m) {
   int result = take_options(m, &log_path, &log_limit);
   if (result < 0) fail_host(l, "read the monitor's options", result);
   SYS(setsid, 0);
+  if ((m->flags & HOST_CONSOLE) != 0) l->has_pty = true;
+  if (adopts(m)) result = adoption_begin(&m->adoption, m->container_dir, l->has_pty);
+  if (result < 0) fail_host(l, "prepare for the runtime", result);
   result = prepare_child(l, (m->flags & MONITOR_STDIN) != 0, &pipes);
   if (result < 0) fail_host(l, "make pipes", result);
   if (l->fork_count == 0) fail_host(l, "a container without a fork step", -EINVAL);
@@ -162,6 +164,13 @@ static void take_pty(struct monitor *m, int master) {
   m->input.is_pty = true;
 }
 
+static void reach_gate(struct monitor *m) {
+  m->phase = PHASE_AT_GATE;
+  for (int i = 0; i < MAX_CLIENTS; i++) {
+    if (m->clients[i].fd >= 0) say_hello(m, i);
+  }
+}
+
 static void read_status(struct monitor *m) {
   struct child_message message;
   int result = read_child_message(m->status_fd, &message);
@@ -190,10 +199,7 @@ static void read_status(struct monitor *m) {
       send_sync(m);
       break;
     case FRAME_AT_GATE:
-      m->phase = PHASE_AT_GATE;
-      for (int i = 0; i < MAX_CLIENTS; i++) {
-        if (m->clients[i].fd >= 0) say_hello(m, i);
-      }
+      reach_gate(m);
       break;
     default:
       break;
@@ -220,6 +226,43 @@ static void relay_output(struct monitor *m, int stream) {
   if (m->has_exited) m->drain_budget -= (uint32_t)got < m->drain_budget ? (uint32_t)got : m->drain_budget;
 }
 
+// What a runtime has left behind is a child of this process, or will be in a moment.
+static void kill_children(const struct monitor *m) {
+  int status;
+  kill_tree(m->launch, m->pid);
+  while (reap_child(-1, &status) > 0) {
+  }
+}
+
+static void take_console(struct monitor *m) {
+  int master = adoption_console(&m->adoption);
+  if (master >= 0) take_pty(m, master);
+  if (master >= 0 || master == -EAGAIN) return;
+  kill_children(m);
+  give_up(m, "take the terminal from the runtime", master);
+}
+
+static void runtime_ended(struct monitor *m, int status) {
+  struct adopted process = {-1, -1};
+  if (status != 0) {
+    struct child_message failure;
+    runtime_failure(&failure, status);
+    kill_children(m);
+    child_failed(m, &failure);
+  }
+  // It came before the runtime's end, but this process may see both at once.
+  if (m->adoption.console >= 0) take_console(m);
+  int result = (m->flags & HOST_CONSOLE) != 0 && m->pty < 0 ? -ENOTTY : adoption_finish(&m->adoption, &process);
+  if (result < 0) {
+    kill_children(m);
+    give_up(m, "take over the runtime's process", result);
+  }
+  m->pid = process.pid;
+  m->pidfd = process.pidfd;
+  m->start_time = read_start_time(m->launch, m->pid);
+  reach_gate(m);
+}
+
 static void child_exited(struct monitor *m) {
   int status = 0;
   if (reap_child(m->pid, &status) == 0) return;
@@ -231,6 +274,10 @@ static void child_exited(struct monitor *m) {
     struct __kernel_timespec zero = {0, 0};
     if (SYS(ppoll, &now, 1, &zero, 0, 0) <= 0) break;
     read_status(m);
+  }
+  if (m->phase == PHASE_SETTING_UP && adopts(m)) {
+    runtime_ended(m, status);
+    return;
   }
   if (m->phase == PHASE_SETTING_UP) give_up(m, "the launching process was killed", -ECHILD);
   m->has_exited = true;
@@ -249,6 +296,7 @@ static void prepare_polls(struct monitor *m, struct pollfd *polls) {
   polls[POLL_LISTEN] = (struct pollfd){.fd = m->listen_fd, .events = POLLIN};
   polls[POLL_CHILD] = (struct pollfd){.fd = m->pidfd, .events = POLLIN};
   polls[POLL_STATUS] = (struct pollfd){.fd = m->status_fd, .events = POLLIN};
+  polls[POLL_CONSOLE] = (struct pollfd){.fd = m->adoption.console, .events = POLLIN};
   for (int i = 0; i < 2; i++) {
     bool room = m->output[i] >= 0 && output_room(m, i) >= MIN_OUTPUT_ROOM;
     polls[POLL_OUTPUT + i] = (struct pollfd){.fd = room ? m->output[i] : -1, .events = POLLIN};
@@ -288,8 +336,17 @@ static void serve_clients(struct monitor *m, const struct pollfd *polls) {
 
 static bool outputs_closed(const struct monitor *m) { return m->output[0] < 0 && m->output[1] < 0; }
 
+// A runtime that hangs is ended when the daemon says so, or has died: nobody would ever take its container.
+static void abandon_runtime(struct monitor *m) {
+  bool waited_for = m->clients[CLIENT_DAEMON].fd >= 0 && !m->abandoned;
+  if (!adopts(m) || m->phase != PHASE_SETTING_UP || waited_for) return;
+  kill_children(m);
+  give_up(m, "the runtime did not end in time", -ETIMEDOUT);
+}
+
 static bool turn(struct monitor *m) {
   struct pollfd polls[POLL_COUNT];
+  abandon_runtime(m);
   int64_t deadline = drop_stalled_clients(m);
   prepare_polls(m, polls);
   if (m->has_exited && m->drain_until_ns < deadline) deadline = m->drain_until_ns;
@@ -301,6 +358,7 @@ static bool turn(struct monitor *m) {
     if (polls[POLL_OUTPUT + i].revents != 0) relay_output(m, i);
   }
   if (polls[POLL_STATUS].revents != 0) read_status(m);
+  if (polls[POLL_CONSOLE].revents != 0) take_console(m);
   if (polls[POLL_INPUT].revents != 0) input_flush(&m->input);
   if (polls[POLL_LISTEN].revents != 0) accept_client(m);
   serve_clients(m, polls);
@@ -342,7 +400,8 @@ static _Noreturn void finish(struct monitor *m) {
 void monitor_host(struct launch *l) {
   struct monitor *m = &the_monitor;
   m->launch = l;
-  m->listen_fd = m->status_fd = m->pidfd = m->pty = m->output[0] = m->output[1] = m->input.fd = m->log.fd = -1;
+  m->listen_fd = m->status_fd = m->pidfd = m->pty = m->adoption.console = m->output[0] = m->output[1] = m->input.fd =
+      m->log.fd = -1;
   m->starter = -1;
   m->input.bytes = input_bytes;
   m->input.size = INPUT_SIZE;

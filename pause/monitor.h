@@ -25,12 +25,14 @@ struct monitor {
   int pidfd;
   int pid;
   uint64_t start_time;
+  struct adoption adoption;
   int pty;
   int output[2];
   struct input input;
   struct log log;
   uint64_t oom_kills_before;
   bool start_failed;
+  bool abandoned;  // the daemon does not wait any more for the runtime that makes the container
   bool has_exited;
   struct frame_exited exited;
   int64_t drain_until_ns;

@@ -111,13 +111,17 @@ enum copy_up { COPY_UP_CONTENT = 1, COPY_UP_MODE = 2, COPY_UP_OWNER = 4 };
 enum fs_option { FS_OPTION_FLAG = 0, FS_OPTION_STRING = 1, FS_OPTION_FD = 2 };
 
 // monitor options: containerDir, oomEvents, killCgroup (descriptors), flags, maxLogLineBytes, attachStallMs, logPath.
-// exec options: killCgroup (descriptor), flags, timeoutMs, maxOutputBytes (u64, 0: no limit).
+// exec options: killCgroup, directory (descriptors), flags, timeoutMs, adoptTimeoutMs, maxOutputBytes (u64, 0: no limit).
 // detached options: stdin, stdout, stderr, gate (descriptors, each may be NO_DESCRIPTOR), a count, that many descriptors
 // which the program keeps as 3, 4, ...; gate and kept ones follow each other in the table.
 #define MONITOR_STDIN 1U
 #define MONITOR_STDIN_ONCE 2U
 #define EXEC_STDIN 1U
 #define EXEC_STREAMING 2U
+// Of both: the program is another OCI runtime, which makes the process and ends (adopt.c). Its pid is then in the file
+// "pid" of the host's directory; with a terminal the master comes over "console.sock" there.
+#define HOST_ADOPTS 4U
+#define HOST_CONSOLE 8U
 
 #define MAX_LOG_LINE_BYTES (1U << 20)
 

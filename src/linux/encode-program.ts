@@ -15,6 +15,23 @@ const tableBaseAt = 20;
 const noDescriptor = 0xffffffff;
 const monitorFlags = { stdin: 1, stdinOnce: 2 } as const;
 const execFlags = { stdin: 1, streaming: 2 } as const;
+export const adoptFlags = { adopts: 4, console: 8 } as const;
+
+/**
+ * The program executes another OCI runtime, which makes the process and ends; the host takes that over (pause/adopt.c).
+ * The runtime's working directory is the host's: its pid file is `pid` there, its console socket `console.sock`.
+ */
+export interface Adoption {
+  /** The process has a terminal. */
+  console: boolean;
+}
+
+/** In a directory of its own, which must stay open until the host has been started. */
+export interface ExecAdoption extends Adoption {
+  directory: Descriptor;
+  /** How long the runtime may take until it has left the process. */
+  timeoutMs: number;
+}
 
 export interface MonitorHostOptions {
   containerDir: Descriptor;
@@ -27,6 +44,7 @@ export interface MonitorHostOptions {
   attachStallMs: number;
   /** "" keeps no log. */
   logPath: string;
+  adopts?: Adoption | undefined;
 }
 
 export interface ExecHostOptions {
@@ -37,6 +55,7 @@ export interface ExecHostOptions {
   timeoutMs: number;
   /** Of each stream; 0: no limit. */
   maxOutputBytes: number;
+  adopts?: ExecAdoption | undefined;
 }
 
 /** The process is the caller's to wait for: nothing of cricket stays beside it. */
@@ -135,16 +154,25 @@ function encodeMonitorOptions(writer: ProgramWriter, host: MonitorHostOptions): 
   writer.descriptor(host.containerDir);
   writer.descriptor(host.oomEvents);
   writer.descriptor(host.killCgroup);
-  writer.u32((host.stdin ? monitorFlags.stdin : 0) | (host.stdinOnce ? monitorFlags.stdinOnce : 0));
+  const input = (host.stdin ? monitorFlags.stdin : 0) | (host.stdinOnce ? monitorFlags.stdinOnce : 0);
+  writer.u32(input | flagsOf(host.adopts));
   writer.u32(host.maxLogLineBytes);
   writer.u32(host.attachStallMs);
   writer.text(host.logPath);
 }
 
+function flagsOf(adopts: Adoption | undefined): number {
+  if (adopts === undefined) return 0;
+  return adoptFlags.adopts | (adopts.console ? adoptFlags.console : 0);
+}
+
 function encodeExecOptions(writer: ProgramWriter, host: ExecHostOptions): void {
   writer.descriptor(host.killCgroup);
-  writer.u32((host.stdin ? execFlags.stdin : 0) | (host.streaming ? execFlags.streaming : 0));
+  writer.descriptor(host.adopts?.directory);
+  const streams = (host.stdin ? execFlags.stdin : 0) | (host.streaming ? execFlags.streaming : 0);
+  writer.u32(streams | flagsOf(host.adopts));
   writer.u32(host.timeoutMs);
+  writer.u32(host.adopts?.timeoutMs ?? 0);
   writer.u64(BigInt(host.maxOutputBytes));
 }
 
@@ -161,12 +189,17 @@ function checkShape(program: LaunchProgram, host: Host): void {
   const last = ops.at(-1);
   if (last !== "exec" && last !== "execFd") throw shapeError("does not end with exec or execFd");
   if (host.type !== "spawn" && !ops.includes("fork")) throw shapeError(`of a ${host.type} has no fork step`);
-  const hasGate = host.type === "monitor" || (host.type === "detached" && host.gate !== undefined);
-  if (ops.includes("waitGate") !== hasGate)
-    throw shapeError(`of a ${host.type} has ${hasGate ? "no" : "a"} waitGate step`);
+  const gated = hasGate(host);
+  if (ops.includes("waitGate") !== gated)
+    throw shapeError(`of a ${host.type} has ${gated ? "no" : "a"} waitGate step`);
   if (host.type === "spawn" && ops.includes("openPty")) throw shapeError("of a spawn has an openPty step");
   const early = ops.slice(0, ops.indexOf("fork") + 1).find((op) => op === "waitGate" || op === "openPty");
   if (early !== undefined) throw shapeError(`has a ${early} step before its fork`);
+}
+
+function hasGate(host: Host): boolean {
+  if (host.type === "monitor") return host.adopts === undefined;
+  return host.type === "detached" && host.gate !== undefined;
 }
 
 function shapeError(what: string): CricketError {

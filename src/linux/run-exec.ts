@@ -1,4 +1,5 @@
 // Runs a program beside a container's processes and collects its output: ExecSync.
+import type { ExecAdoption } from "./encode-program.ts";
 import { ControlConnection } from "./control-connection.ts";
 import { describeReport, launchErrorOf, reportOf } from "./describe-step.ts";
 import { type ExitedFrame, type Frame, decodeExited, frameType } from "./frames.ts";
@@ -21,6 +22,8 @@ export interface RunExecOptions {
    * process, its session and their descendants are killed as /proc shows them.
    */
   killCgroup?: Descriptor | undefined;
+  /** The program runs another OCI runtime, whose process the relay takes over. */
+  adopts?: ExecAdoption | undefined;
   /** Aborting kills the tree; the promise then rejects with "cancelled". */
   signal?: AbortSignal | undefined;
   onListener?: OnListener;
@@ -80,6 +83,7 @@ class CollectedExec {
     const process = spawnHelper(helper, this.#program, {
       type: "exec",
       killCgroup: options.killCgroup,
+      adopts: options.adopts,
       stdin: false,
       streaming: false,
       timeoutMs: options.timeoutMs ?? 0,

@@ -1,5 +1,6 @@
 // Runs a program beside a container's processes with live streams: Exec.
 import type { Readable, Writable } from "node:stream";
+import type { ExecAdoption } from "./encode-program.ts";
 import { ControlConnection } from "./control-connection.ts";
 import { launchErrorOf, reportOf } from "./describe-step.ts";
 import { FrameStreams } from "./frame-streams.ts";
@@ -18,6 +19,8 @@ export interface StartExecOptions {
   /** As in RunExecOptions. */
   killCgroup?: Descriptor | undefined;
   onListener?: OnListener;
+  /** As in RunExecOptions. */
+  adopts?: ExecAdoption | undefined;
 }
 
 export interface ExecSession {
@@ -43,6 +46,7 @@ export function startExec(
     const process = spawnHelper(helper, program, {
       type: "exec",
       killCgroup: options.killCgroup,
+      adopts: options.adopts,
       stdin: options.stdin,
       streaming: true,
       timeoutMs: options.timeoutMs ?? 0,

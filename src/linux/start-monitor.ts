@@ -13,6 +13,7 @@ import type { Descriptor, LaunchProgram } from "./launch-program.ts";
 import { Monitor } from "./monitor.ts";
 import { reapSoon } from "./reap.ts";
 import type { HandedDescriptor } from "./sockets.ts";
+import type { Adoption } from "./encode-program.ts";
 import { type HelperProcess, spawnHelper } from "./spawn-helper.ts";
 import { CricketError, errnoOf, wrapError } from "../base/errors.ts";
 
@@ -39,6 +40,10 @@ export interface MonitorOptions {
    * the program. When it rejects, so does the launch, and its process ends.
    */
   onSync?: ((pid: number) => Promise<void>) | undefined;
+  /** The program runs another OCI runtime and has no `waitGate`. */
+  adopts?: Adoption | undefined;
+  /** Aborting gives up on a runtime that does not end: what it has begun is killed. */
+  signal?: AbortSignal | undefined;
 }
 
 /** Name in the container's directory: what hooks of the program get as their input. */
@@ -80,6 +85,7 @@ function spawnMonitor(helper: HelperBinary, program: LaunchProgram, options: Mon
       maxLogLineBytes: options.maxLogLineBytes ?? defaultLogLineBytes,
       attachStallMs: options.attachStallMs ?? defaultAttachStallMs,
       logPath: options.logPath ?? "",
+      adopts: options.adopts,
     });
   } finally {
     closeSync(containerDir);
@@ -89,7 +95,7 @@ function spawnMonitor(helper: HelperBinary, program: LaunchProgram, options: Mon
 function awaitGate(
   process: HelperProcess,
   program: LaunchProgram,
-  { containerDir, onListener, onSync }: MonitorOptions,
+  { containerDir, signal, onListener, onSync }: MonitorOptions,
 ): Promise<Monitor> {
   return new Promise((resolve, reject) => {
     const warnings: string[] = [];
@@ -118,6 +124,7 @@ function awaitGate(
             signalProcess(process.pid, "SIGKILL");
           }
         } else if (frame.type === frameType.hello) {
+          signal?.removeEventListener("abort", abandon);
           const descriptors = takeDescriptors(process, handed);
           const hello = decodeHello(frame.payload);
           const monitor = new Monitor({ containerDir, connection, hello, program, warnings, descriptors });
@@ -129,9 +136,16 @@ function awaitGate(
         reapSoon(process.pid);
         for (const { fd } of handed) close(fd);
         process.channel?.close();
+        signal?.removeEventListener("abort", abandon);
         reject(failure ?? error ?? new CricketError("internal", "launch: the monitor was killed"));
       },
     });
+    // The monitor kills the runtime and what that has made, and leaves.
+    const abandon = (): void => {
+      failure ??= new CricketError("deadline-exceeded", "the runtime did not end in time");
+      connection.send(frameType.kill);
+    };
+    signal?.addEventListener("abort", abandon);
   });
 }
 

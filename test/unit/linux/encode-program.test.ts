@@ -6,6 +6,7 @@ import fc from "fast-check";
 import { describeReport, describeStep } from "../../../src/linux/describe-step.ts";
 import { stepOp } from "../../../src/linux/encode-steps.ts";
 import {
+  adoptFlags,
   type Host,
   encodeProgram,
   maxLogLineBytesLimit,
@@ -68,6 +69,7 @@ describe("encodeProgram()", () => {
     assert.equal(programVersion, defined("PROGRAM_VERSION"));
     assert.equal(maxProgramBytes, defined("PROGRAM_MAX_LENGTH"));
     assert.equal(maxLogLineBytesLimit, defined("MAX_LOG_LINE_BYTES"));
+    assert.deepEqual(adoptFlags, { adopts: defined("HOST_ADOPTS"), console: defined("HOST_CONSOLE") });
   });
 
   it("frames each step with its length and the optional flag", () => {
