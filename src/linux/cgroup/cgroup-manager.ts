@@ -24,6 +24,7 @@ import { formatException, resolveDeviceRules, type DeviceRule } from "./device-r
 import { freeze, hasProcesses, isFrozen, killProcesses, processesOf, thaw } from "./kill-processes.ts";
 import {
   allHierarchies,
+  allRoots,
   detectCgroupLayout,
   hierarchyOf,
   trackingHierarchy,
@@ -259,7 +260,7 @@ export class CgroupManager {
    */
   prune(path: string): void {
     const checked = checkCgroupPath(path);
-    for (const { root } of allHierarchies(this.layout)) tryRmdir(root + checked);
+    for (const root of allRoots(this.layout)) tryRmdir(root + checked);
   }
 
   /** Moves a running process in, with all its threads: for processes that did not enter by themselves. */

@@ -5,7 +5,7 @@ import { CricketError, errnoOf, failedPrecondition, SyscallError } from "../../b
 import { readProcessCgroups } from "../proc.ts";
 import { childCgroups, readCgroupFile, writeCgroupFile } from "./cgroup-file.ts";
 import { parentOf } from "./cgroup-path.ts";
-import { allHierarchies, words, type CgroupLayout, type Hierarchy } from "./layout.ts";
+import { allRoots, words, type CgroupLayout, type Hierarchy } from "./layout.ts";
 
 /** Makes the cgroup and what is missing above it in every hierarchy. What exists is used as it is. */
 export function createCgroup(layout: CgroupLayout, path: string): void {
@@ -131,7 +131,7 @@ const removeTimeoutMs = 2000;
  */
 export async function removeCgroup(layout: CgroupLayout, path: string): Promise<void> {
   const deadline = Date.now() + removeTimeoutMs;
-  let left = allHierarchies(layout).map((hierarchy) => hierarchy.root + path);
+  let left = allRoots(layout).map((root) => root + path);
   for (let waitMs = 1; ; waitMs = Math.min(waitMs * 2, 100)) {
     const busy = left.filter((directory) => !removeTree(directory));
     if (busy.length === 0) return;
@@ -166,6 +166,6 @@ export function tryRmdir(directory: string): boolean {
 
 /** Names of the cgroups directly below `path`, in whichever hierarchy they are left. */
 export function listChildren(layout: CgroupLayout, path: string): string[] {
-  const names = allHierarchies(layout).flatMap((hierarchy) => childCgroups(hierarchy.root + path));
+  const names = allRoots(layout).flatMap((root) => childCgroups(root + path));
   return [...new Set(names)];
 }

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
+  allRoots,
   detectCgroupLayout,
   hierarchyOf,
   trackingHierarchy,
@@ -40,6 +41,8 @@ test("`detectCgroupLayout()` knows cgroup v1 with co-mounted and named hierarchi
     layout.v1.map(({ controllers }) => controllers),
     [["cpu", "cpuacct"], ["memory"]],
   );
+  assert.deepEqual(layout.named, ["/sys/fs/cgroup/systemd", "/sys/fs/cgroup/elogind"]);
+  assert.equal(allRoots(layout).length, 4);
   assert.equal(hierarchyOf(layout, "cpuacct")?.root, "/sys/fs/cgroup/cpu,cpuacct");
 });
 
