@@ -28,6 +28,7 @@ import { openStores } from "./open-stores.ts";
 import { Selinux } from "./sandbox/selinux.ts";
 import { probeUserNamespaces } from "./sandbox/user-namespace-support.ts";
 import { nodeStats } from "./node-stats.ts";
+import { runtimeHandlers } from "./runtime-handlers.ts";
 import { LayerUsage } from "./snapshot/layer-usage.ts";
 import { openLayerStore } from "./snapshot/open-layer-store.ts";
 import { streamingSessions, useCases, type DaemonParts } from "./use-cases.ts";
@@ -94,19 +95,17 @@ async function open(config: Config, log: Log, closing: CleanupStack): Promise<Da
   );
   closing.defer("close network", () => network.close());
   const layerUsage = new LayerUsage(paths.containerLayersRoot);
-  const images = await ImageService.open({
-    ...config.image,
-    layers,
-    log,
-    imagesRoot: paths.imagesRoot,
-    blobsRoot: paths.blobsRoot,
-    layersRoot: paths.layersRoot,
-    containerLayersRoot: paths.containerLayersRoot,
-    containerUsage: () => layerUsage.total(),
-  });
+  const images = await openImages(config, paths, { layers, layerUsage, log });
   const cgroups = new CgroupManager();
   closing.defer("remove empty cgroup", () => cgroups.prune(config.cgroup.parent));
-  const stores = openStores({ config, log, paths, cgroups });
+  const userNamespaces = await probeUserNamespaces(helper, paths.layersRoot);
+  const runtimes = runtimeHandlers(config.runtimes, userNamespaces.supported, {
+    cgroups,
+    helper,
+    paths,
+    log,
+  });
+  const stores = openStores({ config, log, paths, runtimes });
   const { sandboxes, containers, nri } = stores;
   closing.defer("close NRI", () => nri.close());
   return {
@@ -123,13 +122,31 @@ async function open(config: Config, log: Log, closing: CleanupStack): Promise<Da
     selinux: new Selinux(config.security),
     ...stores,
     facts: readNodeFacts(cgroups.layout, config.container, config.security),
-    userNamespaces: await probeUserNamespaces(helper, paths.layersRoot),
+    userNamespaces,
     stats: nodeStats({ cgroups, layerUsage, sandboxes, containers, network, paths }, config.stats),
+    runtimes,
     sandboxRuns: new SingleFlight(),
     containerRuns: new SingleFlight(),
     sandboxLocks: new KeyedLock(),
     bootId: bootId(),
   };
+}
+
+function openImages(
+  { image }: Config,
+  paths: Paths,
+  { layers, layerUsage, log }: Pick<DaemonParts, "layers" | "layerUsage" | "log">,
+): Promise<ImageService> {
+  return ImageService.open({
+    ...image,
+    layers,
+    log,
+    imagesRoot: paths.imagesRoot,
+    blobsRoot: paths.blobsRoot,
+    layersRoot: paths.layersRoot,
+    containerLayersRoot: paths.containerLayersRoot,
+    containerUsage: () => layerUsage.total(),
+  });
 }
 
 /** Nobody but root looks into the roots (CVE-2024-25621): the modes are set also where the directories exist. */

@@ -5,12 +5,12 @@ import type { Log } from "./base/log.ts";
 import type { Config } from "./config/config.ts";
 import type { Paths } from "./config/paths.ts";
 import { loadBundle } from "./container/bundle.ts";
+import type { ContainerRuntimes } from "./container/container-runtime.ts";
 import { ContainerStore, type Container } from "./container/container-store.ts";
 import { runPoststopHooks } from "./container/oci-hooks.ts";
 import { stopContainer } from "./container/stop-container.ts";
 import { applyUpdate } from "./container/update-resources.ts";
 import { LifecycleEvents } from "./events/lifecycle-events.ts";
-import type { CgroupManager } from "./linux/cgroup/cgroup-manager.ts";
 import { packageVersion } from "./cli/package-version.ts";
 import { Cdi } from "./plugins/cdi/cdi.ts";
 import { Nri } from "./plugins/nri/nri.ts";
@@ -22,7 +22,7 @@ export interface StoreParts {
   config: Config;
   log: Log;
   paths: Paths;
-  cgroups: CgroupManager;
+  runtimes: ContainerRuntimes;
 }
 
 export type Stores = Pick<
@@ -80,7 +80,7 @@ function runEndHooks(container: Container, paths: Paths, log: Log): void {
     .catch((error: unknown) => log.error("poststop hooks", { id: container.id, error: messageOf(error) }));
 }
 
-function openNri({ config, log, paths, cgroups }: StoreParts, stores: Omit<Stores, "nri">): Nri {
+function openNri({ config, log, paths, runtimes }: StoreParts, stores: Omit<Stores, "nri">): Nri {
   const { sandboxes, containers, containerLocks: locks, cdi } = stores;
   return new Nri({
     settings: config.nri,
@@ -90,8 +90,8 @@ function openNri({ config, log, paths, cgroups }: StoreParts, stores: Omit<Store
     sandboxOf: (id) => sandboxes.find(id),
     containers: () => containers.list(),
     specOf: (container) => loadBundle(container, paths).spec,
-    updateContainer: (id, change) => applyUpdate(id, change, { store: containers, cgroups, locks }),
-    stopContainer: (id, timeoutMs) => stopContainer(id, timeoutMs, { store: containers, cgroups }),
+    updateContainer: (id, change) => applyUpdate(id, change, { store: containers, runtimes, locks }),
+    stopContainer: (id, timeoutMs) => stopContainer(id, timeoutMs, { store: containers, runtimes }),
     resolveCdi: (names, spec) => cdi.resolve(names, spec),
   });
 }

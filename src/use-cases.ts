@@ -5,6 +5,7 @@ import type { SingleFlight } from "./base/single-flight.ts";
 import type { Config } from "./config/config.ts";
 import { describeConfig } from "./config/load-config.ts";
 import type { Paths } from "./config/paths.ts";
+import type { ContainerRuntimes } from "./container/container-runtime.ts";
 import type { Container, ContainerStore } from "./container/container-store.ts";
 import {
   assertCanAttach,
@@ -73,6 +74,7 @@ export interface DaemonParts {
   facts: NodeFacts;
   userNamespaces: UserNamespaceSupport;
   selinux: Selinux;
+  runtimes: ContainerRuntimes;
   sandboxRuns: SingleFlight<Sandbox>;
   containerRuns: SingleFlight<Container>;
   sandboxLocks: KeyedLock;
@@ -94,9 +96,6 @@ export function useCases(parts: DaemonParts, streaming: StreamingServer): UseCas
   };
 }
 
-/** The embedded runtime under its default name and under its own. */
-const runtimeHandlers: ReadonlySet<string> = new Set(["", "cricket"]);
-
 export function removeParts(parts: DaemonParts): RemoveParts {
   return {
     store: parts.containers,
@@ -104,6 +103,7 @@ export function removeParts(parts: DaemonParts): RemoveParts {
     paths: parts.paths,
     locks: parts.containerLocks,
     layerUsage: parts.layerUsage,
+    runtimes: parts.runtimes,
   };
 }
 
@@ -121,10 +121,10 @@ function sandboxUseCases(parts: DaemonParts): SandboxUseCases {
     cgroupParent: config.cgroup.parent,
     allowedSysctls: config.sandbox.allowedSysctls,
     shmSizeBytes: config.sandbox.shmSizeBytes,
-    runtimeHandlers,
     userNamespaces: parts.userNamespaces,
     selinux: parts.selinux,
     participant: parts.nri,
+    runtimes: parts.runtimes,
   };
   const containers = podContainers(removeParts(parts));
   const stop = {
@@ -148,7 +148,7 @@ function sandboxUseCases(parts: DaemonParts): SandboxUseCases {
 }
 
 function containerUseCases(parts: DaemonParts): ContainerUseCases {
-  const { cgroups, helper, paths, log, bootId, images, layers, sandboxes } = parts;
+  const { cgroups, helper, paths, log, bootId, images, layers, sandboxes, runtimes } = parts;
   const store = parts.containers;
   const locks = parts.containerLocks;
   const create = {
@@ -166,36 +166,45 @@ function containerUseCases(parts: DaemonParts): ContainerUseCases {
     selinux: parts.selinux,
     // Plugins see what the devices bring.
     adjusters: [parts.cdi, parts.nri],
+    runtimes,
   };
   const participant = parts.nri;
   const start = startParts(parts);
   return {
     create: (sandboxId, config) => createContainer(sandboxId, config, create),
     start: (id) => startContainer(id, start),
-    stop: (id, timeoutMs) => stopContainer(id, timeoutMs, { store, cgroups }),
+    stop: (id, timeoutMs) => stopContainer(id, timeoutMs, { store, runtimes }),
     remove: (id) => removeContainer(id, removeParts(parts)),
     get: (id) => store.get(id),
     list: () => store.list(),
     resources: (id) => liveResources(store.get(id), cgroups),
     describe: (id) => Promise.resolve(describeContainer(store.get(id), paths)),
     updateResources: (id, resources) =>
-      updateResources(id, resources, { store, cgroups, locks, participant }),
+      updateResources(id, resources, { store, runtimes, locks, participant }),
     reopenLog: (id) => reopenLog(id, store),
-    execSync: (request) => execSync(request, { store, cgroups, helper, paths, facts: parts.facts }),
+    execSync: (request) => execSync(request, { store, runtimes, cgroups, helper, paths, facts: parts.facts }),
     wait: (id, signal) => waitContainer(id, signal, store),
-    explain: (id) => Promise.resolve(explainContainer(store.get(id), paths)),
+    explain: (id) => Promise.resolve(explainContainer(store.get(id), runtimes)),
   };
 }
 
-function startParts({ containers, sandboxes, containerLocks, nri, paths, cgroups }: DaemonParts): StartParts {
-  return { store: containers, sandboxes, locks: containerLocks, participant: nri, paths, cgroups };
+function startParts({
+  containers,
+  sandboxes,
+  runtimes,
+  containerLocks,
+  nri,
+  paths,
+}: DaemonParts): StartParts {
+  return { store: containers, sandboxes, runtimes, locks: containerLocks, participant: nri, paths };
 }
 
 /** The work behind the addresses that Exec, Attach and PortForward answer with. */
 export function streamingSessions(parts: DaemonParts): Sessions {
-  const { containers: store, cgroups, helper, paths, facts, sandboxes } = parts;
+  const { containers: store, runtimes, cgroups, helper, paths, facts, sandboxes } = parts;
   return {
-    exec: (request, streams) => execStream(request, streams, { store, cgroups, helper, paths, facts }),
+    exec: (request, streams) =>
+      execStream(request, streams, { store, runtimes, cgroups, helper, paths, facts }),
     attach: (id, streams) => attachContainer(id, streams, { store, paths }),
     startAttached: (id, streams) => {
       const start = startParts(parts);
@@ -241,7 +250,7 @@ function imageUseCases({ images, containers }: DaemonParts): ImageUseCases {
 }
 
 function nodeUseCases(parts: DaemonParts): NodeUseCases {
-  const { network, config, log, version, facts, selinux, userNamespaces } = parts;
+  const { network, config, log, version, facts, selinux, userNamespaces, runtimes } = parts;
   return {
     version: () => ({ runtimeName: "cricket", runtimeVersion: version }),
     status: () => {
@@ -251,11 +260,7 @@ function nodeUseCases(parts: DaemonParts): NodeUseCases {
           { type: "RuntimeReady", status: true, reason: "", message: "" },
           { type: "NetworkReady", status: ready, reason, message },
         ],
-        handlers: [...runtimeHandlers].map((name) => ({
-          name,
-          recursiveReadOnlyMounts: true,
-          userNamespaces: userNamespaces.supported,
-        })),
+        handlers: runtimes.statuses(),
         features: { supplementalGroupsPolicy: true, userNamespacesHostNetwork: userNamespaces.supported },
       };
     },

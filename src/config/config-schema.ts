@@ -1,5 +1,5 @@
 // Every key of the configuration, its default and its check. In TOML a key is written in snake_case.
-import type { Config, MetricFamily } from "./config.ts";
+import type { Config, MetricFamily, RuntimeConfig } from "./config.ts";
 import type { Setting } from "./setting.ts";
 import {
   flag,
@@ -17,13 +17,21 @@ import {
 } from "./setting.ts";
 
 export type Section<T> = { readonly [K in keyof T]: Setting<T[K]> };
-type SectionName = { [K in keyof Config]: Config[K] extends string ? never : K }[keyof Config];
+type SectionName = Exclude<
+  { [K in keyof Config]: Config[K] extends string ? never : K }[keyof Config],
+  "runtimes"
+>;
 
 /** Keys outside any section, and the sections. */
 export interface ConfigSchema {
-  top: Section<Omit<Config, SectionName>>;
+  top: Section<Omit<Config, SectionName | "runtimes">>;
   sections: { readonly [K in SectionName]: Section<Config[K]> };
+  /** Of each `[runtimes.NAME]`. */
+  runtime: Section<RuntimeConfig>;
 }
+
+/** A RuntimeClass's handler is a DNS label. */
+export const handlerPattern = /^[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?$/;
 
 // The fourteen of moby and containerd; images are written against them.
 const defaultCapabilities = [
@@ -102,6 +110,15 @@ function nriSection(): ConfigSchema["sections"]["nri"] {
   };
 }
 
+function runtimeSection(): ConfigSchema["runtime"] {
+  return {
+    type: oneOf("oci", ["oci", "embedded"]),
+    path: optionalPath(),
+    root: optionalPath(),
+    timeoutMs: integer(60_000, 100, 2 ** 31 - 1),
+  };
+}
+
 /** `helperDir` depends on where the program was installed, so the caller gives it. */
 export function configSchema(helperDir: string): ConfigSchema {
   return {
@@ -163,5 +180,6 @@ export function configSchema(helperDir: string): ConfigSchema {
       nri: nriSection(),
       cdi: { specDirs: paths(["/etc/cdi", "/var/run/cdi"]) },
     },
+    runtime: runtimeSection(),
   };
 }

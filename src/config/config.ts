@@ -134,6 +134,18 @@ export interface CdiConfig {
   specDirs: string[];
 }
 
+/** `[runtimes.NAME]`: what runs the pods whose RuntimeClass has NAME as its handler. */
+export interface RuntimeConfig {
+  /** "oci": another OCI runtime with runc's command line; "embedded": the same as the default. */
+  type: "oci" | "embedded";
+  /** Absolute path of the executable; "" with type "embedded". */
+  path: string;
+  /** Where it keeps its state; "": in the run root. */
+  root: string;
+  /** How long one invocation may take. */
+  timeoutMs: number;
+}
+
 export interface Config {
   /** The CRI socket. */
   socket: string;
@@ -154,4 +166,6 @@ export interface Config {
   streaming: StreamingConfig;
   nri: NriConfig;
   cdi: CdiConfig;
+  /** By the handler's name; the embedded runtime is there as "" and "cricket" without being configured. */
+  runtimes: Record<string, RuntimeConfig>;
 }

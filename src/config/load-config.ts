@@ -7,7 +7,8 @@ import { parse as parseToml } from "smol-toml";
 import { CricketError, errnoOf, invalidArgument, messageOf, wrapError } from "../base/errors.ts";
 import type { Config } from "./config.ts";
 import { configSchema, type ConfigSchema } from "./config-schema.ts";
-import { BadValue, type Setting } from "./setting.ts";
+import type { Setting } from "./setting.ts";
+import { SettingValues, snakeCase } from "./setting-values.ts";
 
 /** Where files come from; `read` gives undefined for a file that is not there, `list` an empty list. */
 export interface ConfigFiles {
@@ -172,77 +173,6 @@ function builtHelperDir(): string {
   return join(directory, "build");
 }
 
-const snakeCase = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
-
-interface Slot {
-  setting: Setting<unknown>;
-  value: unknown;
-}
-
-/** The settings by their dotted TOML key, and what they are set to so far. */
-class SettingValues {
-  readonly #schema: ConfigSchema;
-  readonly #slots = new Map<string, Slot>();
-
-  constructor(schema: ConfigSchema) {
-    this.#schema = schema;
-    for (const [key, setting] of flatten(schema)) this.#slots.set(key, { setting, value: setting.fallback });
-  }
-
-  /** Takes over one parsed file. */
-  setAll(table: Record<string, unknown>, source: string): void {
-    for (const [name, value] of Object.entries(table)) {
-      if (!isSection(this.#schema, name)) {
-        this.set(name, value, source);
-        continue;
-      }
-      if (!isTable(value)) throw invalidArgument(`${source}: ${name} is not a table`);
-      for (const [key, inner] of Object.entries(value)) this.set(`${name}.${key}`, inner, source);
-    }
-  }
-
-  set(key: string, value: unknown, source: string): void {
-    const slot = this.#slots.get(key);
-    if (slot === undefined) throw invalidArgument(`${source}: ${key} is not a setting`);
-    try {
-      slot.value = slot.setting.parse(value);
-    } catch (error) {
-      if (error instanceof BadValue) throw invalidArgument(`${source}: ${key} ${error.message}`);
-      throw error;
-    }
-  }
-
-  config(): Config {
-    const pick = (section: object, prefix: string): Record<string, unknown> =>
-      Object.fromEntries(
-        Object.keys(section).map((name) => [name, this.#slots.get(prefix + snakeCase(name))?.value]),
-      );
-    const config: Record<string, unknown> = pick(this.#schema.top, "");
-    for (const [name, section] of Object.entries(this.#schema.sections))
-      config[name] = pick(section, `${snakeCase(name)}.`);
-    if (config["socket"] === "") config["socket"] = join(String(config["runRoot"]), "cricket.sock");
-    // Every member was parsed by the setting of the same name, which `ConfigSchema` ties to its type.
-    return config as unknown as Config;
-  }
-}
-
-function flatten(schema: ConfigSchema): [key: string, setting: Setting<unknown>][] {
-  const entries: [string, Setting<unknown>][] = [];
-  const add = (section: object, prefix: string): void => {
-    for (const [name, setting] of Object.entries(section))
-      entries.push([prefix + snakeCase(name), setting as Setting<unknown>]);
-  };
-  add(schema.top, "");
-  for (const [name, section] of Object.entries(schema.sections)) add(section, `${snakeCase(name)}.`);
-  return entries;
-}
-
-const isSection = (schema: ConfigSchema, name: string): boolean => Object.hasOwn(schema.sections, name);
-
-function isTable(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof Date);
-}
-
 /** Every setting by its TOML key with its value in TOML's notation, for the verbose Status and `cricket config`. */
 export function describeConfig(config: Config): Record<string, string> {
   const described: Record<string, string> = {};
@@ -254,5 +184,7 @@ export function describeConfig(config: Config): Record<string, string> {
   describe(schema.top, config, "");
   for (const [name, section] of Object.entries(schema.sections))
     describe(section, config[name as keyof ConfigSchema["sections"]], `${snakeCase(name)}.`);
+  for (const [handler, runtime] of Object.entries(config.runtimes))
+    describe(schema.runtime, runtime, `runtimes.${handler}.`);
   return described;
 }

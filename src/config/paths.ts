@@ -41,6 +41,12 @@ export interface Paths {
   /** Where the container's rootfs is attached inside its own mount namespace; empty on the host. */
   containerRootfs(id: string): string;
 
+  /** `<run>/mounts`: rootfs and image volumes of each container that another OCI runtime runs, mounted on the host. */
+  readonly hostMountsRoot: string;
+  hostMounts(id: string): string;
+  /** `<run>/runtimes/<handler>`: where another OCI runtime keeps its state, unless its configuration says otherwise. */
+  runtimeRoot(handler: string): string;
+
   /** `<state>/containers`: one writable layer per container. */
   readonly containerLayersRoot: string;
   containerLayerDir(id: string): string;
@@ -60,6 +66,7 @@ export function derivePaths({ stateRoot, runRoot }: PathRoots): Paths {
   const sandboxesRoot = join(runRoot, "sandboxes");
   const containersRoot = join(runRoot, "containers");
   const netnsRoot = join(runRoot, "netns");
+  const hostMountsRoot = join(runRoot, "mounts");
   const containerLayersRoot = join(stateRoot, "containers");
   const inSandbox = (name: string) => (id: string) => join(sandboxesRoot, id, name);
   const inContainer = (name: string) => (id: string) => join(containersRoot, id, name);
@@ -84,6 +91,9 @@ export function derivePaths({ stateRoot, runRoot }: PathRoots): Paths {
     containerMonitorSocket: inContainer("monitor.sock"),
     containerExitFile: inContainer("exit"),
     containerRootfs: inContainer("rootfs"),
+    hostMountsRoot,
+    hostMounts: (id) => join(hostMountsRoot, id),
+    runtimeRoot: (handler) => join(runRoot, "runtimes", handler),
     containerLayersRoot,
     containerLayerDir: (id) => join(containerLayersRoot, id),
     blobsRoot: join(stateRoot, "blobs", "sha256"),

@@ -234,7 +234,7 @@ function buildResources(input: ContainerSpecInput): Resources {
   };
 }
 
-function buildMemory(resources: LinuxResources): Pick<Resources, "memory"> {
+export function buildMemory(resources: LinuxResources): Pick<Resources, "memory"> {
   const { memoryLimitBytes, memorySwapLimitBytes } = resources;
   if (memoryLimitBytes === 0n && memorySwapLimitBytes === 0n) return {};
   return {
@@ -245,7 +245,7 @@ function buildMemory(resources: LinuxResources): Pick<Resources, "memory"> {
   };
 }
 
-function buildCpu(resources: LinuxResources): Pick<Resources, "cpu"> {
+export function buildCpu(resources: LinuxResources): Pick<Resources, "cpu"> {
   const { cpuShares, cpuQuota, cpuPeriod, cpusetCpus, cpusetMems } = resources;
   const cpu = {
     ...(cpuShares === 0n ? {} : { shares: cpuShares }),

@@ -40,6 +40,8 @@ export interface ContainerRecord {
   id: string;
   sandboxId: string;
   sandboxMetadata: SandboxMetadata;
+  /** The sandbox's; absent or "" is the default. */
+  runtimeHandler?: string;
   config: ContainerConfig;
   image: ContainerImage;
   /** Images that are mounted into it. */

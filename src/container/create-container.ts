@@ -12,8 +12,6 @@ import type { Paths } from "../config/paths.ts";
 import type { ImageService, ResolvedImage } from "../image/image-service.ts";
 import type { CgroupManager } from "../linux/cgroup/cgroup-manager.ts";
 import type { HelperBinary } from "../linux/helper-binary.ts";
-import type { Monitor } from "../linux/monitor.ts";
-import { startMonitor } from "../linux/start-monitor.ts";
 import { signalName, signalNumber } from "../linux/signals.ts";
 import type { Sandbox, SandboxStore } from "../sandbox/sandbox-store.ts";
 import type { Selinux } from "../sandbox/selinux.ts";
@@ -25,10 +23,10 @@ import { checkUserNamespace } from "./check-user-namespace.ts";
 import type { ContainerConfig } from "./container-config.ts";
 import type { LaunchAdjuster } from "./container-participant.ts";
 import { containerKey, nowNs, type ContainerRecord } from "./container-record.ts";
+import type { ContainerRuntimes } from "./container-runtime.ts";
 import type { Container, ContainerStore } from "./container-store.ts";
 import { resolveImageVolumes, wrapCreateError } from "./image-volumes.ts";
-import { runCreateHooks } from "./oci-hooks.ts";
-import { prepareLaunch, type LaunchRequest, type PreparedLaunch } from "./prepare-launch.ts";
+import type { LaunchRequest } from "./prepare-launch.ts";
 import type { NodeFacts } from "./node-facts.ts";
 import { relabelMounts } from "./relabel-mounts.ts";
 import { releaseContainer } from "./release-container.ts";
@@ -37,6 +35,7 @@ import { watchContainer } from "./watch-container.ts";
 export interface CreateParts {
   store: ContainerStore;
   sandboxes: SandboxStore;
+  runtimes: ContainerRuntimes;
   images: ImageService;
   layers: LayerStore;
   cgroups: CgroupManager;
@@ -115,6 +114,7 @@ function intent(
     id,
     sandboxId: sandbox.id,
     sandboxMetadata: metadata,
+    runtimeHandler: sandbox.record.runtimeHandler,
     config,
     image: { id: image.imageId, ref: image.repoDigest, name: image.repoTag },
     user: { uid: 0, gid: 0, supplementalGroups: [] },
@@ -164,18 +164,17 @@ async function populate(request: LaunchRequest): Promise<Container> {
     cleanup.defer("tell adjusters", () => {
       for (const adjuster of parts.adjusters) adjuster.launchFailed(container);
     });
-    using launch = await prepareLaunch(request);
-    const monitor = await launchMonitor(container, launch, parts);
+    const { monitor, user, rawEnv, hooks } = await parts.runtimes.of(container.record).launch(request);
     cleanup.defer("detach monitor", () => monitor.detach());
     failpoint("create-container/launched");
     // A stop that began meanwhile has not seen this container: it must not appear afterwards.
     assertReady(sandbox);
     parts.store.update(container, {
       committed: true,
-      user: launch.user,
+      user,
       init: { pid: monitor.initPid, startTimeTicks: monitor.initStartTime },
-      ...(launch.hooks === undefined ? {} : { hooks: launch.hooks }),
-      ...(launch.rawEnv === undefined ? {} : { rawEnv: launch.rawEnv }),
+      ...(hooks === undefined ? {} : { hooks }),
+      ...(rawEnv === undefined ? {} : { rawEnv }),
     });
     cleanup.keep();
     watchContainer(container, monitor, parts);
@@ -184,25 +183,4 @@ async function populate(request: LaunchRequest): Promise<Container> {
   } catch (error) {
     throw await cleanup.fail(error);
   }
-}
-
-async function launchMonitor(
-  container: Container,
-  launch: PreparedLaunch,
-  parts: CreateParts,
-): Promise<Monitor> {
-  const { id, config, logPath } = container.record;
-  const monitor = await startMonitor(parts.helper, launch.program, {
-    containerDir: parts.paths.containerDir(id),
-    logPath: logPath === "" ? undefined : logPath,
-    stdin: config.stdin,
-    stdinOnce: config.stdinOnce,
-    maxLogLineBytes: parts.facts.logMaxLineBytes,
-    oomEvents: launch.oomEvents,
-    killCgroup: launch.killCgroup,
-    onListener: launch.onListener,
-    onSync: (pid) => runCreateHooks(container, pid, parts.paths),
-  });
-  for (const warning of monitor.warnings) parts.log.debug("container launch", { id, warning });
-  return monitor;
 }

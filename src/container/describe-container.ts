@@ -2,9 +2,9 @@
 import type { Paths } from "../config/paths.ts";
 import { messageOf } from "../base/errors.ts";
 import type { CgroupManager } from "../linux/cgroup/cgroup-manager.ts";
-import { explainSpec } from "../oci/explain.ts";
 import type { LinuxResources } from "../sandbox/sandbox-config.ts";
 import { loadBundle } from "./bundle.ts";
+import type { ContainerRuntimes } from "./container-runtime.ts";
 import type { Container } from "./container-store.ts";
 
 export function describeContainer(container: Container, paths: Paths): object {
@@ -13,6 +13,7 @@ export function describeContainer(container: Container, paths: Paths): object {
     sandboxID: record.sandboxId,
     pid: container.state === "exited" ? 0 : (record.init?.pid ?? 0),
     cgroupPath: record.cgroupPath,
+    runtimeHandler: record.runtimeHandler ?? "",
     snapshotter: "overlay",
     writableLayer: paths.containerLayerDir(record.id),
     runDirectory: paths.containerDir(record.id),
@@ -37,7 +38,7 @@ export function liveResources(container: Container, cgroups: CgroupManager): Lin
   return { ...cgroups.readResources(record.cgroupPath, record.resources), oomScoreAdj, unified };
 }
 
-/** The launch program of the container, one numbered step after the other, with the reason for each. */
-export function explainContainer(container: Container, paths: Paths): string {
-  return explainSpec(loadBundle(container, paths).spec);
+/** How the container was launched, one numbered step after the other, with the reason for each. */
+export function explainContainer(container: Container, runtimes: ContainerRuntimes): string {
+  return runtimes.of(container.record).explain(container);
 }

@@ -2,7 +2,7 @@
 import { wrapError } from "../base/errors.ts";
 import { startExec, type ExecSession } from "../linux/start-exec.ts";
 import type { Container } from "./container-store.ts";
-import { assertCanExec, prepareExec, type ExecParts } from "./prepare-exec.ts";
+import { assertCanExec, type ExecParts } from "./prepare-exec.ts";
 import { relayStreams, type SessionStreams } from "./session-streams.ts";
 
 export interface ExecStreamRequest {
@@ -47,11 +47,12 @@ async function runSession(
   const { streams, stop } = client;
   let size = initialSize;
   streams.onResize((told) => (size = told));
-  using prepared = prepareExec(container, command, parts, tty ? size : undefined);
-  const session = await startExec(parts.helper, prepared.program, {
-    stdin: streams.stdin !== undefined,
-    killCgroup: prepared.killCgroup,
-    onListener: prepared.onListener,
+  const runtime = parts.runtimes.of(container.record);
+  using prepared = runtime.prepareExec({ container, command, terminal: tty ? size : undefined }, parts);
+  const { killCgroup, adopts, onListener, failure } = prepared;
+  const options = { stdin: streams.stdin !== undefined, killCgroup, adopts, onListener };
+  const session = await startExec(parts.helper, prepared.program, options).catch((error: unknown) => {
+    throw failure === undefined ? error : failure(error);
   });
   if (tty) streams.onResize(({ rows, columns }) => session.resize(rows, columns));
   const ends = AbortSignal.any([stop, streams.gone]);

@@ -3,7 +3,7 @@
 import { CricketError, wrapError } from "../base/errors.ts";
 import { runExec, type ExecResult } from "../linux/run-exec.ts";
 import type { Container } from "./container-store.ts";
-import { assertCanExec, prepareExec, type ExecParts } from "./prepare-exec.ts";
+import { assertCanExec, type ExecParts } from "./prepare-exec.ts";
 
 export interface ExecRequest {
   containerId: string;
@@ -46,13 +46,12 @@ async function execIn(
   parts: ExecParts,
 ): Promise<ExecResult> {
   try {
-    using prepared = prepareExec(container, request.command, parts);
-    return await runExec(parts.helper, prepared.program, {
-      timeoutMs: request.timeoutMs,
-      maxOutputBytes,
-      signal,
-      onListener: prepared.onListener,
-      ...(prepared.killCgroup === undefined ? {} : { killCgroup: prepared.killCgroup }),
+    const runtime = parts.runtimes.of(container.record);
+    using prepared = runtime.prepareExec({ container, command: request.command }, parts);
+    const { killCgroup, adopts, onListener, failure } = prepared;
+    const options = { timeoutMs: request.timeoutMs, maxOutputBytes, signal, killCgroup, adopts, onListener };
+    return await runExec(parts.helper, prepared.program, options).catch((error: unknown) => {
+      throw failure === undefined ? error : failure(error);
     });
   } catch (error) {
     throw wrapError(`exec in container ${container.id}`, error);

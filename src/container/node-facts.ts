@@ -20,6 +20,8 @@ export interface NodeFacts {
   logMaxLineBytes: number;
   apparmor: Apparmor;
   imageVolumes: ImageVolumePolicy;
+  /** The lowest oom_score_adj this process may give; undefined where it may give any (CAP_SYS_RESOURCE). */
+  lowestOomScoreAdj: number | undefined;
 }
 
 /** @throws CricketError invalid-argument for a configured seccomp profile that cannot be used */
@@ -44,7 +46,15 @@ export function readNodeFacts(
     logMaxLineBytes: defaults.logMaxLineBytes,
     apparmor: new Apparmor(security.apparmorProfile),
     imageVolumes: defaults.imageVolumes,
+    lowestOomScoreAdj: lowestOomScoreAdj(),
   };
+}
+
+const CAP_SYS_RESOURCE = 24n;
+
+function lowestOomScoreAdj(): number | undefined {
+  if ((capabilityBoundingSet() & (1n << CAP_SYS_RESOURCE)) !== 0n) return undefined;
+  return Number(readFileSync("/proc/self/oom_score_adj", "utf8"));
 }
 
 /**

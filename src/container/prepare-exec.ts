@@ -3,6 +3,7 @@ import { failedPrecondition, invalidArgument } from "../base/errors.ts";
 import { newId } from "../base/ids.ts";
 import type { CgroupManager } from "../linux/cgroup/cgroup-manager.ts";
 import { close } from "../linux/files.ts";
+import type { ExecAdoption } from "../linux/encode-program.ts";
 import type { OnListener } from "../linux/give-listener.ts";
 import type { HelperBinary } from "../linux/helper-binary.ts";
 import type { LaunchProgram } from "../linux/launch-program.ts";
@@ -13,12 +14,14 @@ import { sendListener, type NotifiedState } from "../oci/seccomp-listener.ts";
 import type { Spec } from "../oci/spec.ts";
 import type { Paths } from "../config/paths.ts";
 import { loadBundle } from "./bundle.ts";
+import type { ContainerRuntimes } from "./container-runtime.ts";
 import type { Container, ContainerStore } from "./container-store.ts";
 import type { NodeFacts } from "./node-facts.ts";
 import type { TerminalSize } from "./session-streams.ts";
 
 export interface ExecParts {
   store: ContainerStore;
+  runtimes: ContainerRuntimes;
   cgroups: CgroupManager;
   helper: HelperBinary;
   paths: Paths;
@@ -31,7 +34,11 @@ export interface PreparedExec extends Disposable {
   /** As in RunExecOptions. */
   killCgroup: number | undefined;
   /** As in RunExecOptions. */
-  onListener: OnListener;
+  onListener?: OnListener;
+  /** As in RunExecOptions. */
+  adopts?: ExecAdoption;
+  /** What a failure of the exec means, in better words. */
+  failure?: (error: unknown) => unknown;
 }
 
 /** @throws CricketError not-found, invalid-argument for an empty command, failed-precondition when it does not run */
@@ -48,6 +55,7 @@ function notifiedState({ id }: Container, spec: Spec, pid: number, paths: Paths)
   return { ociVersion, id, status: "running", pid, bundle: paths.containerDir(id), annotations };
 }
 
+/** An exec of the embedded runtime. */
 export function prepareExec(
   container: Container,
   command: readonly string[],

@@ -191,7 +191,10 @@ function joinsOf(
 }
 
 /** The overlay of the image's layers and the container's own, as a detached mount: the host never sees it. */
-function mountRootfs({ container, image, labels, parts }: LaunchRequest, userNamespace?: number): number {
+export function mountRootfs(
+  { container, image, labels, parts }: LaunchRequest,
+  userNamespace?: number,
+): number {
   const { id, config } = container.record;
   const maps = podIdMaps(config.security.namespaces);
   const lowers = image.chainIds.map((chainId) => parts.layers.path(chainId));
@@ -216,13 +219,13 @@ function openUserNamespace(
   return descriptors.add(openNamespace(pauseOf(sandbox).identity.pid, "user"));
 }
 
-interface PreparedVolumes {
+export interface PreparedVolumes {
   detached: Map<string, number>;
   declared: DeclaredVolume[];
   directories: string[];
 }
 
-function prepareVolumes(
+export function prepareVolumes(
   { container, image, labels, parts }: LaunchRequest,
   userNamespace: number | undefined,
   descriptors: DisposableDescriptors,
@@ -246,7 +249,7 @@ interface Resolved {
   targetPid: number | undefined;
 }
 
-function buildSpec(
+export function buildSpec(
   { container, sandbox, image, labels, parts }: LaunchRequest,
   { user, devices, targetPid, volumes }: Resolved,
 ): ContainerSpec {
@@ -283,7 +286,7 @@ function seccompProfileOf(config: ContainerConfig, parts: CreateParts): SeccompP
 }
 
 /** The container whose pid namespace is joined: ephemeral containers look at another one's processes. */
-function openTarget({
+export function openTarget({
   container,
   sandbox,
   parts,
@@ -315,7 +318,7 @@ function rootfsPlace(
 }
 
 /** Descriptors that are closed together. */
-class DisposableDescriptors implements Disposable {
+export class DisposableDescriptors implements Disposable {
   readonly #items: Disposable[] = [];
 
   add(fd: number): number {

@@ -1,15 +1,19 @@
 // At start, before the socket opens: takes up the containers of the record directory as the kernel shows them.
 import { messageOf } from "../base/errors.ts";
+import type { Monitor } from "../linux/monitor.ts";
 import { connectMonitor } from "../linux/start-monitor.ts";
 import { sweepContainerLayers } from "../snapshot/container-layer.ts";
 import { nowNs } from "./container-record.ts";
+import type { ContainerRuntimes } from "./container-runtime.ts";
 import type { Container } from "./container-store.ts";
+import { sweepHostMounts } from "./host-mounts.ts";
 import { recordEnd, unknownEnd } from "./record-end.ts";
 import { releaseContainer } from "./release-container.ts";
 import { settleWithoutMonitor, watchContainer, type WatchParts } from "./watch-container.ts";
 
 export interface RecoverContainerParts extends WatchParts {
   bootId: string;
+  runtimes: ContainerRuntimes;
 }
 
 /** Loads all containers; half-made ones are released, live ones are watched again, ended ones get their end. */
@@ -24,6 +28,7 @@ export async function recoverContainers(parts: RecoverContainerParts): Promise<v
     }),
   );
   const known = new Set(records.map((record) => record.id));
+  sweepHostMounts(parts.paths, known);
   await sweepContainerLayers(parts.paths.containerLayersRoot, known);
 }
 
@@ -47,11 +52,20 @@ async function resume(container: Container, parts: RecoverContainerParts): Promi
   if (container.record.bootId !== parts.bootId) return recordEnd(container, unknownEnd(), parts.store);
   try {
     const monitor = await connectMonitor(parts.paths.containerDir(container.id));
-    // The daemon may have died between opening the gate and recording that it did.
-    if (monitor.started && container.record.startedAtNs === undefined)
-      parts.store.update(container, { startedAtNs: nowNs() });
+    await recordStart(container, monitor, parts);
     watchContainer(container, monitor, parts);
   } catch {
     await settleWithoutMonitor(container, parts);
   }
+}
+
+/** The daemon may have died between the start and recording that it did. */
+async function recordStart(
+  container: Container,
+  monitor: Monitor,
+  { runtimes, store }: RecoverContainerParts,
+): Promise<void> {
+  if (container.record.startedAtNs !== undefined) return;
+  if (await runtimes.of(container.record).hasStarted(container, monitor))
+    store.update(container, { startedAtNs: nowNs() });
 }

@@ -5,10 +5,12 @@ import type { CgroupManager } from "../linux/cgroup/cgroup-manager.ts";
 import type { Paths } from "../config/paths.ts";
 import { removeContainerLayer } from "../snapshot/container-layer.ts";
 import type { ContainerRecord } from "./container-record.ts";
+import type { ContainerRuntimes } from "./container-runtime.ts";
 
 export interface ReleaseContainerParts {
   paths: Paths;
   cgroups: CgroupManager;
+  runtimes: ContainerRuntimes;
 }
 
 export async function releaseContainer(record: ContainerRecord, parts: ReleaseContainerParts): Promise<void> {
@@ -23,6 +25,7 @@ export async function releaseContainer(record: ContainerRecord, parts: ReleaseCo
   await attempt("kill processes", async () => {
     await parts.cgroups.kill(record.cgroupPath);
   });
+  await attempt("release by its runtime", () => parts.runtimes.of(record).release(record));
   await attempt("remove cgroup", () => parts.cgroups.remove(record.cgroupPath));
   await attempt("remove layer", () => removeContainerLayer(parts.paths.containerLayersRoot, record.id));
   if (failures.length > 0) {

@@ -1,9 +1,9 @@
 // StartContainer: opens the gate in front of execve and records whether it worked.
 import type { KeyedLock } from "../base/keyed-lock.ts";
 import { failpoint } from "../base/failpoint.ts";
+import type { ContainerRuntimes } from "./container-runtime.ts";
 import { failedPrecondition, messageOf, wrapError } from "../base/errors.ts";
 import type { Paths } from "../config/paths.ts";
-import type { CgroupManager } from "../linux/cgroup/cgroup-manager.ts";
 import type { Monitor } from "../linux/monitor.ts";
 import type { SandboxStore } from "../sandbox/sandbox-store.ts";
 import type { ContainerParticipant } from "./container-participant.ts";
@@ -15,10 +15,10 @@ import { recordEnd } from "./record-end.ts";
 export interface StartParts {
   store: ContainerStore;
   sandboxes: SandboxStore;
+  runtimes: ContainerRuntimes;
   locks: KeyedLock;
   participant: ContainerParticipant;
   paths: Paths;
-  cgroups: CgroupManager;
 }
 
 /**
@@ -41,8 +41,9 @@ async function startLocked(container: Container, parts: StartParts): Promise<voi
     await openGate(container, monitor, parts);
   }
   failpoint("start-container/gate-opened");
-  // A container that has ended meanwhile has its times already.
-  if (container.record.startedAtNs === undefined) parts.store.update(container, { startedAtNs: nowNs() });
+  // A container that has ended meanwhile may have its times already.
+  const { startedAtNs, end } = container.record;
+  if (startedAtNs === undefined) parts.store.update(container, { startedAtNs: end?.finishedAtNs ?? nowNs() });
   if (container.record.hooks !== undefined) await runStartedHooks(container, parts);
 }
 
@@ -50,7 +51,7 @@ async function runStartedHooks(container: Container, parts: StartParts): Promise
   try {
     await runPoststartHooks(container, parts.paths);
   } catch (error) {
-    await parts.cgroups.kill(container.record.cgroupPath);
+    await parts.runtimes.of(container.record).kill(container);
     throw wrapError(`start container ${container.id}`, error);
   }
 }
@@ -67,8 +68,9 @@ function assertCanStart(container: Container, parts: StartParts): Monitor {
 }
 
 async function openGate(container: Container, monitor: Monitor, parts: StartParts): Promise<void> {
+  const runtime = parts.runtimes.of(container.record);
   try {
-    await monitor.start();
+    await runtime.start(container, monitor);
   } catch (error) {
     const message = messageOf(error);
     recordEnd(
@@ -76,6 +78,8 @@ async function openGate(container: Container, monitor: Monitor, parts: StartPart
       { exitCode: 128, reason: "StartError", message, finishedAtNs: nowNs() },
       parts.store,
     );
+    // Another runtime may have been killed in the middle of it: what waits at its gate must not stay.
+    await runtime.kill(container);
     throw wrapError(`start container ${container.id}`, error);
   }
 }

@@ -1,11 +1,11 @@
 // StopContainer: stop signal, grace period, SIGKILL to all that is in the container's cgroup.
-import type { CgroupManager } from "../linux/cgroup/cgroup-manager.ts";
+import type { ContainerRuntimes } from "./container-runtime.ts";
 import type { Container, ContainerStore } from "./container-store.ts";
 import { StopLoop } from "./stop-loop.ts";
 
 export interface StopContainerParts {
   store: ContainerStore;
-  cgroups: CgroupManager;
+  runtimes: ContainerRuntimes;
 }
 
 /** Idempotent: an unknown id is a success (CRI: "must not return an error if the container has already been stopped"). */
@@ -22,7 +22,7 @@ export async function stopAndWait(
 ): Promise<void> {
   if (container.state === "exited") return;
   if (container.stopping === undefined)
-    container.stopping = new StopLoop(container, timeoutMs, parts.cgroups);
+    container.stopping = new StopLoop(container, timeoutMs, parts.runtimes.of(container.record));
   else container.stopping.hasten(timeoutMs);
   // A client of an exec session that does not read must not keep the container from stopping (cri-o#6699).
   if (timeoutMs === 0) for (const exec of container.execs) exec.abort();

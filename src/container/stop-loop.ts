@@ -1,11 +1,8 @@
 // The one loop that stops a container: the stop signal once, SIGKILL to everything when the grace period ends.
 // Later calls with a shorter time-out win; while a process hangs in the kernel the loop backs off instead of
 // spinning, holds no lock, and statuses are answered as ever (cri-o#1824, cri-o#7736).
-import type { CgroupManager } from "../linux/cgroup/cgroup-manager.ts";
-import { openSameProcess, signalPidfd } from "../linux/pidfd.ts";
-import { close } from "../linux/files.ts";
 import { signalNumber } from "../linux/signals.ts";
-import type { ProcessIdentity } from "../sandbox/sandbox-record.ts";
+import type { ContainerRuntime } from "./container-runtime.ts";
 import type { Container } from "./container-store.ts";
 
 const firstKillWaitMs = 50;
@@ -13,14 +10,14 @@ const longestKillWaitMs = 5000;
 
 export class StopLoop {
   readonly #container: Container;
-  readonly #cgroups: CgroupManager;
+  readonly #runtime: ContainerRuntime;
   #deadlineMs: number;
   #wake: () => void = () => {};
   readonly done: Promise<void>;
 
-  constructor(container: Container, timeoutMs: number, cgroups: CgroupManager) {
+  constructor(container: Container, timeoutMs: number, runtime: ContainerRuntime) {
     this.#container = container;
-    this.#cgroups = cgroups;
+    this.#runtime = runtime;
     this.#deadlineMs = Date.now() + timeoutMs;
     this.done = this.#run(timeoutMs);
   }
@@ -34,14 +31,14 @@ export class StopLoop {
   }
 
   async #run(timeoutMs: number): Promise<void> {
-    const { cgroupPath, init, startedAtNs, stopSignal } = this.#container.record;
+    const { init, startedAtNs, stopSignal } = this.#container.record;
     if (timeoutMs > 0 && startedAtNs !== undefined && init !== undefined) {
-      signalOnce(init, signalNumber(stopSignal));
+      await this.#runtime.signal(this.#container, signalNumber(stopSignal));
       await this.#waitForGrace();
     }
     let waitMs = firstKillWaitMs;
     while (this.#container.state !== "exited") {
-      await this.#cgroups.kill(cgroupPath);
+      await this.#runtime.kill(this.#container);
       if (await this.#endsWithin(waitMs)) return;
       waitMs = Math.min(waitMs * 2, longestKillWaitMs);
     }
@@ -67,16 +64,5 @@ export class StopLoop {
     } finally {
       clearTimeout(timer);
     }
-  }
-}
-
-/** By pidfd with the start time checked: by now the pid may be somebody else's. */
-function signalOnce({ pid, startTimeTicks }: ProcessIdentity, signal: number): void {
-  const pidfd = openSameProcess(pid, startTimeTicks);
-  if (pidfd === undefined) return;
-  try {
-    signalPidfd(pidfd, signal);
-  } finally {
-    close(pidfd);
   }
 }

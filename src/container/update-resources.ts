@@ -1,14 +1,14 @@
 // UpdateContainerResources: changes the limits of a live container.
 import type { KeyedLock } from "../base/keyed-lock.ts";
 import { failedPrecondition, wrapError } from "../base/errors.ts";
-import type { CgroupManager } from "../linux/cgroup/cgroup-manager.ts";
 import type { LinuxResources } from "../sandbox/sandbox-config.ts";
 import type { ContainerParticipant, ResourceChange } from "./container-participant.ts";
+import type { ContainerRuntimes } from "./container-runtime.ts";
 import type { ContainerStore } from "./container-store.ts";
 
 export interface UpdateParts {
   store: ContainerStore;
-  cgroups: CgroupManager;
+  runtimes: ContainerRuntimes;
   locks: KeyedLock;
 }
 
@@ -36,7 +36,7 @@ export async function applyUpdate(
     if (container.state === "exited") throw failedPrecondition(`container ${container.id} has exited`);
     const resources = mergeResources(container.record.resources, change);
     try {
-      await parts.cgroups.updateResources(container.record.cgroupPath, { ...resources, ...more });
+      await parts.runtimes.of(container.record).update(container, resources, more);
     } catch (error) {
       throw wrapError(`update resources of container ${container.id}`, error);
     }

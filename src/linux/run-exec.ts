@@ -26,7 +26,7 @@ export interface RunExecOptions {
   adopts?: ExecAdoption | undefined;
   /** Aborting kills the tree; the promise then rejects with "cancelled". */
   signal?: AbortSignal | undefined;
-  onListener?: OnListener;
+  onListener?: OnListener | undefined;
 }
 
 export interface ExecResult {

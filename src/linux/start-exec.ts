@@ -18,7 +18,7 @@ export interface StartExecOptions {
   timeoutMs?: number | undefined;
   /** As in RunExecOptions. */
   killCgroup?: Descriptor | undefined;
-  onListener?: OnListener;
+  onListener?: OnListener | undefined;
   /** As in RunExecOptions. */
   adopts?: ExecAdoption | undefined;
 }

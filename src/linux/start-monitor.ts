@@ -34,7 +34,7 @@ export interface MonitorOptions {
   oomEvents?: Descriptor | undefined;
   /** cgroup.kill of the container's cgroup, open for writing: what remains of it dies with its first process. */
   killCgroup?: Descriptor | undefined;
-  onListener?: OnListener;
+  onListener?: OnListener | undefined;
   /**
    * Called at a `sync` step with the pid of the process. It leaves the container's state in `stateFile` for the hooks of
    * the program. When it rejects, so does the launch, and its process ends.

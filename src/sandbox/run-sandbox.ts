@@ -35,6 +35,12 @@ import { podIdMaps, toHostIds } from "./user-namespace.ts";
 import type { UserNamespaceSupport } from "./user-namespace-support.ts";
 import type { Selinux } from "./selinux.ts";
 
+/** The configured runtime handlers. */
+export interface RuntimeHandlers {
+  has(handler: string): boolean;
+  hasUserNamespaces(handler: string): boolean;
+}
+
 export interface SandboxParts {
   store: SandboxStore;
   paths: Paths;
@@ -49,8 +55,7 @@ export interface SandboxParts {
   shmSizeBytes: number;
   userNamespaces: UserNamespaceSupport;
   selinux: Selinux;
-  /** Names of configured runtime handlers; "" is the embedded runtime. */
-  runtimeHandlers: ReadonlySet<string>;
+  runtimes: RuntimeHandlers;
   participant: SandboxParticipant;
 }
 
@@ -77,15 +82,23 @@ export async function runSandbox(
 }
 
 function validate(config: SandboxConfig, handler: string, parts: SandboxParts): Sysctl[] {
-  if (!parts.runtimeHandlers.has(handler))
+  if (!parts.runtimes.has(handler))
     throw invalidArgument(`runtime handler ${JSON.stringify(handler)} is not configured`);
-  const { userNamespaces } = parts;
-  if (podIdMaps(config.security.namespaces) !== undefined && !userNamespaces.supported)
+  const missing =
+    podIdMaps(config.security.namespaces) === undefined ? undefined : missingFor(handler, parts);
+  if (missing !== undefined)
     throw new CricketError(
       "failed-precondition",
-      `config.linux.security_context.namespace_options.userns_options: ${userNamespaces.missing}`,
+      `config.linux.security_context.namespace_options.userns_options: ${missing}`,
     );
   return resolveSysctls(config.sysctls, config.security.namespaces, parts.allowedSysctls);
+}
+
+/** What a pod of this handler lacks for a user namespace. */
+function missingFor(handler: string, { userNamespaces, runtimes }: SandboxParts): string | undefined {
+  if (!userNamespaces.supported) return userNamespaces.missing;
+  if (runtimes.hasUserNamespaces(handler)) return undefined;
+  return `the runtime handler ${JSON.stringify(handler)} has no user namespaces`;
 }
 
 async function makeSandbox(

@@ -37,7 +37,8 @@ export class TestNode {
 
   async runPod(name: string, options: Partial<PodOptions> = {}): Promise<TestPod> {
     const config = this.podConfig(name, options);
-    const { podSandboxId } = await this.runtime.runPodSandbox({ config });
+    const { runtimeHandler = "" } = options;
+    const { podSandboxId } = await this.runtime.runPodSandbox({ config, runtimeHandler });
     return new TestPod(this, podSandboxId, config);
   }
 

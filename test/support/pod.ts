@@ -7,6 +7,7 @@ export interface PodOptions {
   /** Where the log files of its containers go. */
   logDirectory: string;
   hostNetwork?: boolean;
+  runtimeHandler?: string;
   /** Merged into the config at the top. */
   more?: v1.PodSandboxConfigSent;
 }

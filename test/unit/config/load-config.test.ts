@@ -209,9 +209,39 @@ test("`describeConfig()` can be read back as it is printed", () => {
     "container.default_rlimits=['nofile=1:2']",
     "--set",
     "image.pinned=['a\"b']",
+    "--set",
+    "runtimes.runc.path=/usr/sbin/runc",
   );
   const lines = Object.entries(describeConfig(config)).map(([key, value]) => `--set=${key}=${value}`);
   assert.deepEqual(fromFlags(...lines), config);
+});
+
+test("`loadConfig()` gathers runtime handlers from all files", () => {
+  const files = filesWith({
+    [main]: '[runtimes.runc]\npath = "/usr/sbin/runc"\n[runtimes.alias]\ntype = "embedded"\n',
+    "/etc/cricket/conf.d/a.toml":
+      '[runtimes.runc]\ntimeout_ms = 500\n[runtimes.crun]\npath = "/usr/bin/crun"\n',
+  });
+  assert.deepEqual(loadConfig({ files }).config.runtimes, {
+    runc: { type: "oci", path: "/usr/sbin/runc", root: "", timeoutMs: 500 },
+    alias: { type: "embedded", path: "", root: "", timeoutMs: 60_000 },
+    crun: { type: "oci", path: "/usr/bin/crun", root: "", timeoutMs: 60_000 },
+  });
+});
+
+test("`loadConfig()` refuses runtime handlers that cannot be", () => {
+  const bad: [toml: string, message: RegExp][] = [
+    ['[runtimes.Runc]\npath = "/a"', /runtimes\."Runc": not a DNS label/],
+    ['[runtimes.cricket]\npath = "/a"', /the embedded runtime's name/],
+    ["[runtimes.runc]", /runtimes\.runc\.path is not set/],
+    ['[runtimes.runc]\npath = "runc"', /not an absolute path/],
+    ['[runtimes.runc]\npath = "/a"\nshim = 1', /runtimes\.runc\.shim is not a setting/],
+    ['[runtimes.runc]\npath = "/a"\ntype = "vm"', /not one of oci, embedded/],
+    ['[runtimes.runc]\npath = "/a"\ntype = "embedded"', /is set, but runtimes\.runc\.type is "embedded"/],
+    ["runtimes = 3", /runtimes is not a table/],
+    ["[runtimes]\nrunc = 3", /runtimes\.runc is not a table/],
+  ];
+  for (const [toml, message] of bad) assert.throws(() => load(toml), { code: "invalid-argument", message });
 });
 
 test("`loadConfig()` reads real files, with drop-ins beside the one that is named", (t) => {

@@ -1,0 +1,55 @@
+// The embedded runtime: containers are made by launch programs, without another program.
+import type { Log } from "../base/log.ts";
+import type { Paths } from "../config/paths.ts";
+import type { CgroupManager } from "../linux/cgroup/cgroup-manager.ts";
+import type { Monitor } from "../linux/monitor.ts";
+import { startMonitor } from "../linux/start-monitor.ts";
+import { explainSpec } from "../oci/explain.ts";
+import { loadBundle } from "./bundle.ts";
+import type { ContainerRuntime, LaunchedContainer } from "./container-runtime.ts";
+import { runCreateHooks } from "./oci-hooks.ts";
+import { prepareExec } from "./prepare-exec.ts";
+import { prepareLaunch, type LaunchRequest } from "./prepare-launch.ts";
+import { signalInit } from "./signal-init.ts";
+
+export interface EmbeddedRuntimeParts {
+  cgroups: CgroupManager;
+  paths: Paths;
+  log: Log;
+}
+
+export function embeddedRuntime({ cgroups, paths, log }: EmbeddedRuntimeParts): ContainerRuntime {
+  return {
+    launch: (request) => launch(request, log),
+    start: (_container, monitor) => monitor.start(),
+    hasStarted: (_container, monitor) => Promise.resolve(monitor.started),
+    prepareExec: ({ container, command, terminal }, parts) =>
+      prepareExec(container, command, parts, terminal),
+    signal: ({ record }, signal) => Promise.resolve(signalInit(record, signal)),
+    kill: async ({ record }) => void (await cgroups.kill(record.cgroupPath)),
+    update: ({ record }, resources, more) =>
+      cgroups.updateResources(record.cgroupPath, { ...resources, ...more }),
+    // The rootfs goes with the container's mount namespace.
+    release: () => Promise.resolve(),
+    explain: (container) => explainSpec(loadBundle(container, paths).spec),
+  };
+}
+
+async function launch(request: LaunchRequest, log: Log): Promise<LaunchedContainer> {
+  using prepared = await prepareLaunch(request);
+  const { container, parts } = request;
+  const { id, config, logPath } = container.record;
+  const monitor: Monitor = await startMonitor(parts.helper, prepared.program, {
+    containerDir: parts.paths.containerDir(id),
+    logPath: logPath === "" ? undefined : logPath,
+    stdin: config.stdin,
+    stdinOnce: config.stdinOnce,
+    maxLogLineBytes: parts.facts.logMaxLineBytes,
+    oomEvents: prepared.oomEvents,
+    killCgroup: prepared.killCgroup,
+    onListener: prepared.onListener,
+    onSync: (pid) => runCreateHooks(container, pid, parts.paths),
+  });
+  for (const warning of monitor.warnings) log.debug("container launch", { id, warning });
+  return { monitor, user: prepared.user, rawEnv: prepared.rawEnv, hooks: prepared.hooks };
+}
