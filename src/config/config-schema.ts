@@ -119,6 +119,22 @@ function runtimeSection(): ConfigSchema["runtime"] {
   };
 }
 
+function containerSection(): ConfigSchema["sections"]["container"] {
+  return {
+    defaultCapabilities: stringsMatching(
+      defaultCapabilities,
+      /^CAP_[A-Z0-9_]+$/,
+      "not a capability name such as CAP_CHOWN",
+    ),
+    pidsLimit: integer(0, 0, 4_194_304),
+    logMaxLineBytes: integer(16_384, 256, 1024 * 1024),
+    defaultRlimits: rlimits([]),
+    defaultEnv: stringsMatching([], /^[^=\0]+=[^\0]*$/, "not of the form KEY=value"),
+    seccompProfile: optionalPath(),
+    imageVolumes: oneOf("bind", ["bind", "mkdir", "ignore"]),
+  };
+}
+
 /** `helperDir` depends on where the program was installed, so the caller gives it. */
 export function configSchema(helperDir: string): ConfigSchema {
   return {
@@ -161,19 +177,7 @@ export function configSchema(helperDir: string): ConfigSchema {
         allowedSysctls: stringsMatching(allowedSysctls, sysctlPattern, "not a sysctl name or prefix*"),
         shmSizeBytes: integer(64 * 1024 * 1024, 4096),
       },
-      container: {
-        defaultCapabilities: stringsMatching(
-          defaultCapabilities,
-          /^CAP_[A-Z0-9_]+$/,
-          "not a capability name such as CAP_CHOWN",
-        ),
-        pidsLimit: integer(0, 0, 4_194_304),
-        logMaxLineBytes: integer(16_384, 256, 1024 * 1024),
-        defaultRlimits: rlimits([]),
-        defaultEnv: stringsMatching([], /^[^=\0]+=[^\0]*$/, "not of the form KEY=value"),
-        seccompProfile: optionalPath(),
-        imageVolumes: oneOf("bind", ["bind", "mkdir", "ignore"]),
-      },
+      container: containerSection(),
       security: securitySection(),
       stats: { includedPodMetrics: someOf(metricFamilies) },
       streaming: streamingSection(),
