@@ -2,7 +2,7 @@
 // files. Those files are the image's, so they are read through the rootfs descriptor, in bounded lines, and only if
 // they are regular files (CVE-2024-5154, CVE-2025-4437).
 import { CricketError, invalidArgument } from "../base/errors.ts";
-import { AccountFile } from "./account-file.ts";
+import { AccountFile } from "../linux/account-file.ts";
 import type { ContainerSecurity } from "./container-config.ts";
 
 export interface ResolvedUser {

@@ -27,6 +27,7 @@ import { findDeviceNodes } from "./device-nodes.ts";
 import { LaunchDescriptors, keptDescriptors, openNamespaces } from "./descriptors.ts";
 import { CreateHooks } from "./create-hooks.ts";
 import { explainFailure } from "./explain-failure.ts";
+import { environmentOf } from "./home.ts";
 import { prepareIntelRdt } from "./intel-rdt.ts";
 import type { MovedNetDevices } from "./net-devices.ts";
 import { readBundle } from "./read-bundle.ts";
@@ -182,7 +183,7 @@ function programOf({ store }: Runtime, request: Launch, descriptors: LaunchDescr
   const program = compileContainer({
     id: state.id,
     spec,
-    env: (spec.process?.env ?? []).map((line) => Buffer.from(line)),
+    env: spec.process === undefined ? [] : environmentOf(spec.process, state.rootfs),
     rootfs: {
       mount: descriptors.add(cloneMount(AT_FDCWD, state.rootfs, true)),
       target: state.rootfs,

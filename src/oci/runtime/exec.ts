@@ -14,6 +14,7 @@ import { ConsoleSocket } from "./console-socket.ts";
 import { writePidFile } from "./create.ts";
 import { explainFailure } from "./explain-failure.ts";
 import { LaunchDescriptors, keptDescriptors } from "./descriptors.ts";
+import { environmentOf } from "./home.ts";
 import { readProcess, type Checked } from "./read-bundle.ts";
 import type { Runtime } from "./runtime.ts";
 import { sendListener, type NotifiedState } from "../seccomp-listener.ts";
@@ -108,11 +109,12 @@ function programOf(
   const initPidfd = store.openProcess(state);
   if (initPidfd === undefined) throw failedPrecondition("cannot exec in a stopped container");
   descriptors.add(initPidfd);
-  const { args = [], env = [], terminal, consoleSize = { height: 0, width: 0 } } = spec.process ?? {};
+  const { args = [], terminal, consoleSize = { height: 0, width: 0 } } = spec.process ?? {};
   const seccomp = spec.linux?.seccomp;
   return compileExec({
     spec,
-    env: env.map((line) => Buffer.from(line)),
+    env:
+      spec.process === undefined ? [] : environmentOf(spec.process, `/proc/${state.process?.pid ?? 0}/root`),
     initPidfd,
     command: args,
     cgroup: descriptors.use(store.cgroups.joinFiles(state.cgroupPath)),

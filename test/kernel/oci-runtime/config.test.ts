@@ -1,7 +1,7 @@
 // config.json property by property: what the container's own program sees of it. Namespaces, hooks, seccomp, mounts,
 // network devices and terminals have files of their own.
 import assert from "node:assert/strict";
-import { chownSync, existsSync, mkdirSync, readFileSync } from "node:fs";
+import { chownSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
 import type { Linux } from "../../../src/oci/linux-spec.ts";
@@ -62,7 +62,7 @@ describe("config.json", requires("root", "package:busybox-static"), () => {
       ["/bin"],
     );
     assert.deepEqual(report.argv, ["probe", "report", "/bin"]);
-    assert.deepEqual(report.env, ["A=1", "EMPTY=", "PATH=/bin"]);
+    assert.deepEqual(report.env, ["A=1", "EMPTY=", "PATH=/bin", "HOME=/"]);
     assert.equal(report.cwd, "/bin");
     assert.deepEqual(
       [report.uids, report.gids],
@@ -73,6 +73,24 @@ describe("config.json", requires("root", "package:busybox-static"), () => {
     );
     assert.deepEqual(report.groups, [13, 14]);
     assert.equal(report.umask, "27");
+  });
+
+  it("process.env: HOME is that of the container's passwd, unless it is set", async () => {
+    mkdirSync(join(fixture.bundle, "rootfs/etc"));
+    writeFileSync(
+      join(fixture.bundle, "rootfs/etc/passwd"),
+      "root:x:0:0::/root:\napp:x:11:12::/srv/app:/bin/sh\n",
+    );
+    const home = async (changes: Partial<Process>): Promise<string[]> =>
+      (await fixture.report(changeProcess(changes))).env;
+    assert.deepEqual(await home({ env: ["A=1"], user: { uid: 11, gid: 12 } }), ["A=1", "HOME=/srv/app"]);
+    assert.deepEqual(await home({ env: ["HOME="], user: { uid: 99, gid: 12 } }), ["HOME=/"]);
+    assert.deepEqual(await home({ env: ["HOME=/x"] }), ["HOME=/x"]);
+    const id = fixture.newId();
+    fixture.write(["sleep", "1000"]);
+    await fixture.ok("run", "--detach", id);
+    assert.match(await fixture.ok("exec", "--user", "11", id, "env"), /^HOME=\/srv\/app$/m);
+    await fixture.ok("delete", "--force", id);
   });
 
   it("process.capabilities: five sets, each as it was asked for", async () => {

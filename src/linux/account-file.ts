@@ -2,7 +2,7 @@
 // line through one small buffer, whatever their size (CVE-2025-4437).
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { CricketError, errnoOf, SyscallError } from "../base/errors.ts";
-import { close, fdPath, O_PATH, openat2, RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS } from "../linux/files.ts";
+import { close, fdPath, O_PATH, openat2, RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS } from "./files.ts";
 
 const bufferBytes = 16 * 1024;
 /** A group with thousands of members still fits. */

@@ -1,0 +1,33 @@
+// HOME: the user's directory in the container's passwd, where the spec does not set it. Engines leave this to their runtime.
+import { openSync } from "node:fs";
+import { AccountFile } from "../../linux/account-file.ts";
+import { close, O_CLOEXEC, O_DIRECTORY, O_PATH } from "../../linux/files.ts";
+import type { Process } from "../spec.ts";
+
+/** The environment of a process as bytes; `root` is a path of the container's root on the host. */
+export function environmentOf({ env = [], user }: Process, root: string): Buffer[] {
+  const isSet = env.some((line) => line.startsWith("HOME=") && line !== "HOME=");
+  const lines = isSet ? env : [...env.filter((line) => line !== "HOME="), `HOME=${homeOf(user.uid, root)}`];
+  return lines.map((line) => Buffer.from(line));
+}
+
+// A root or a passwd that cannot be read is none: whether the launch goes on is not decided here.
+function homeOf(uid: number, root: string): string {
+  try {
+    return findHome(uid, openSync(root, O_PATH | O_DIRECTORY | O_CLOEXEC));
+  } catch {
+    return "/";
+  }
+}
+
+function findHome(uid: number, rootFd: number): string {
+  try {
+    using passwd = AccountFile.open(rootFd, "etc/passwd");
+    const home = passwd.find(([, , id = "", , , directory = ""]) =>
+      id === String(uid) ? directory : undefined,
+    );
+    return home?.startsWith("/") === true ? home : "/";
+  } finally {
+    close(rootFd);
+  }
+}
