@@ -205,17 +205,26 @@ const personality = object<Personality>({
   flags: optional(listOf(string)),
 });
 
-const intelRdtFields = object<IntelRdt>({
+/** What 1.1 to 1.2.1 had in the place of enableMonitoring. */
+interface OlderIntelRdt extends IntelRdt {
+  enableCMT?: boolean;
+  enableMBM?: boolean;
+}
+
+const intelRdtFields = object<OlderIntelRdt>({
   closID: optional(string),
   l3CacheSchema: optional(schema),
   memBwSchema: optional(schema),
   schemata: optional(listOf(schema)),
   enableMonitoring: optional(boolean),
+  enableCMT: optional(boolean),
+  enableMBM: optional(boolean),
 });
 
 // Names of directories below resctrl: a path would lead out of it.
 const intelRdt: Shape<IntelRdt> = (value, at, unknown) => {
-  const rdt = intelRdtFields(value, at, unknown);
+  const { enableCMT = false, enableMBM = false, ...rdt } = intelRdtFields(value, at, unknown);
+  if (enableCMT || enableMBM) rdt.enableMonitoring = true;
   const { closID = "" } = rdt;
   if (closID !== "/" && (closID.includes("/") || closID === "." || closID === ".."))
     throw invalidArgument(`${at}.closID is ${JSON.stringify(closID)}: not a name`);

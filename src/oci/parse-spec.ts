@@ -152,6 +152,13 @@ const ociVersion: Shape<string> = (value, at) => {
   throw invalidArgument(`${at} is ${JSON.stringify(version)}: not a version 1.x.y`);
 };
 
+// "Keys MUST NOT be an empty string" (config.md#annotations).
+const annotations: Shape<Record<string, string>> = (value, at) => {
+  const map = mapOf(string)(value, at);
+  if (Object.hasOwn(map, "")) throw invalidArgument(`${at} has an empty key`);
+  return map;
+};
+
 const otherPlatforms = ["freebsd", "solaris", "vm", "windows", "zos"] as const;
 
 // "MAY be set if the target platform of this spec is" that one: so such a spec is not meant for this kernel.
@@ -170,7 +177,7 @@ const specFields = object<Spec>({
   mounts: optional(listOf(mount)),
   process: optional(process),
   hooks: optional(hooks),
-  annotations: optional(mapOf(string)),
+  annotations: optional(annotations),
   linux: optional(linux),
 });
 

@@ -1,9 +1,9 @@
 import { readFileSync } from "node:fs";
-import { failedPrecondition, wrapError } from "../../base/errors.ts";
+import { wrapError } from "../../base/errors.ts";
 import type { Resources } from "../../oci/linux-spec.ts";
 import { parseResources } from "../../oci/parse-spec.ts";
 import { parseBytes } from "../../oci/runtime/cgroup-limits.ts";
-import { updateContainer } from "../../oci/runtime/update.ts";
+import { updateContainer, updateSchemata } from "../../oci/runtime/update.ts";
 import { UsageError } from "../command.ts";
 import type { ParsedFlags } from "./flags.ts";
 import type { Verb } from "./verb.ts";
@@ -34,12 +34,14 @@ export const update: Verb = {
   },
   arity: [1, 1],
   async run({ runtime, flags, operands }) {
-    for (const name of ["l3-cache-schema", "mem-bw-schema"])
-      if ((flags.texts.get(name) ?? "") !== "")
-        throw failedPrecondition(`--${name}: cricket does not manage Intel RDT (resctrl)`);
+    const [id = ""] = operands;
+    updateSchemata(runtime, id, {
+      l3CacheSchema: flags.texts.get("l3-cache-schema") ?? "",
+      memBwSchema: flags.texts.get("mem-bw-schema") ?? "",
+    });
     const file = flags.texts.get("resources");
     const resources = file === undefined ? resourcesOf(flags) : readResources(file);
-    await updateContainer(runtime, operands[0] ?? "", resources);
+    await updateContainer(runtime, id, resources);
     return 0;
   },
 };

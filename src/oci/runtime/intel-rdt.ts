@@ -84,6 +84,12 @@ function assertSame(group: string, lines: readonly string[]): void {
         );
 }
 
+/** Other schemata for a running container: of its class, and so of everybody in it. */
+export function updateIntelRdt(id: string, rdt: IntelRdt, changes: IntelRdt, root = findResctrl()): void {
+  if (root === undefined) throw failedPrecondition("no resctrl file system is mounted on this host");
+  writeSchemata(groupsOf(id, rdt, root).group, schemataOf(changes));
+}
+
 /** What goes with the container: a class that others may be in stays. */
 export function removeIntelRdt(id: string, rdt: IntelRdt | undefined, root = findResctrl()): void {
   if (rdt === undefined || root === undefined) return;

@@ -1,7 +1,8 @@
 // update: new limits of a container that exists.
 import { failedPrecondition } from "../../base/errors.ts";
-import type { Resources } from "../linux-spec.ts";
+import type { IntelRdt, Resources } from "../linux-spec.ts";
 import { cgroupResourcesOf } from "./cgroup-limits.ts";
+import { updateIntelRdt } from "./intel-rdt.ts";
 import type { Runtime } from "./runtime.ts";
 
 /** What `resources` does not name stays as it is. */
@@ -20,4 +21,15 @@ export async function updateContainer({ store }: Runtime, id: string, resources:
     unified: { ...before.unified, ...resources.unified },
   };
   store.saveSpec(id, { ...spec, linux: { ...spec.linux, resources: after } });
+}
+
+/** Empty schemata stay as they are. @throws CricketError failed-precondition for a container that has no class */
+export function updateSchemata({ store }: Runtime, id: string, changes: IntelRdt): void {
+  const spec = store.loadSpec(store.get(id).id);
+  const given = Object.fromEntries(Object.entries(changes).filter(([, value]) => value !== ""));
+  if (Object.keys(given).length === 0) return;
+  const rdt = spec.linux?.intelRdt;
+  if (rdt === undefined) throw failedPrecondition("container has no linux.intelRdt");
+  updateIntelRdt(id, rdt, given);
+  store.saveSpec(id, { ...spec, linux: { ...spec.linux, intelRdt: { ...rdt, ...given } } });
 }

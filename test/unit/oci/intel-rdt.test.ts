@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { CleanupStack } from "../../../src/base/cleanup-stack.ts";
 import type { IntelRdt } from "../../../src/oci/linux-spec.ts";
-import { prepareIntelRdt, removeIntelRdt } from "../../../src/oci/runtime/intel-rdt.ts";
+import { prepareIntelRdt, removeIntelRdt, updateIntelRdt } from "../../../src/oci/runtime/intel-rdt.ts";
 
 /** Groups that exist already, with their schemata. The kernel fills new ones by itself; here nobody does. */
 function resctrl(t: TestContext, groups: Record<string, string>): string {
@@ -75,4 +75,10 @@ test("`prepareIntelRdt()` makes a class of the container's own, undone when the 
   assert.ok(existsSync(join(root, "c1")));
   assert.deepEqual(await undo.unwind(), []);
   assert.ok(!existsSync(join(root, "c1")));
+});
+
+test("`updateIntelRdt()` writes one line of schemata after the other", (t) => {
+  const root = resctrl(t, { gold: "L3:0=f" });
+  updateIntelRdt("c1", { closID: "gold" }, { memBwSchema: "MB:0=50" }, root);
+  assert.match(readFileSync(join(root, "gold/schemata"), "utf8"), /^MB:0=50\n/);
 });

@@ -83,6 +83,11 @@ test("`parseSpec()` notes the path of every property that the spec does not have
   ]);
 });
 
+test("`parseSpec()` takes the older properties of intelRdt for monitoring", () => {
+  const { linux } = parse({ linux: { intelRdt: { enableCMT: true, enableMBM: false } } });
+  assert.deepEqual(linux?.intelRdt, { enableMonitoring: true });
+});
+
 test("`parseSpec()` takes null for missing", () => {
   assert.deepEqual(parse({ hooks: null, mounts: null, linux: { resources: null } }), {
     ...minimal,
@@ -147,6 +152,7 @@ const refused: [changes: object, message: string][] = [
     { linux: { resources: { devices: [{ allow: true, access: "rx" }] } } },
     'linux.resources.devices[0].access is "rx": not made of r, w and m',
   ],
+  [{ annotations: { "": "x" } }, "annotations has an empty key"],
   [{ windows: {} }, "windows is set: this runtime is for Linux"],
   [{ vm: {} }, "vm is set: this runtime is for Linux"],
   [{ linux: { netDevices: { "a/b": {} } } }, 'linux.netDevices key is "a/b": not a name of a network device'],
