@@ -43,10 +43,19 @@ async function main(): Promise<number> {
     rounds: count(values.rounds),
     smallPulls: count(values["small-pulls"]),
     bigPulls: count(values["big-pulls"]),
+    signal: untilSignal(),
   };
   const noPeer = values["no-peer"] ? "--no-peer was given" : cannotRunContainerd();
   report(await runAll(options, noPeer), values.out);
   return 0;
+}
+
+/** A peer that was killed half-way would leave its containers, mounts and networks. */
+function untilSignal(): AbortSignal {
+  const controller = new AbortController();
+  for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
+    process.once(name, () => controller.abort(new Error(`stopped by ${name}`)));
+  return controller.signal;
 }
 
 function count(text: string): number {

@@ -17,6 +17,8 @@ export interface BenchOptions {
   rounds: number;
   smallPulls: number;
   bigPulls: number;
+  /** Ends the measurement; what it has made is removed. */
+  signal: AbortSignal;
 }
 
 export interface Target {
@@ -56,7 +58,7 @@ export async function measure(
   options: BenchOptions,
 ): Promise<Measurement> {
   const logs = fs.mkdtempSync(path.join(os.tmpdir(), "cricket-bench-"));
-  const bench = new Bench(target, images, logs);
+  const bench = new Bench(target, images, logs, options.signal);
   try {
     const version = await target.client.runtime.version({});
     bench.noteDaemon("daemon, idle");
@@ -83,7 +85,7 @@ export async function measure(
 }
 
 class Bench {
-  readonly samples = new Samples();
+  readonly samples: Samples;
   readonly memory: MemoryFigures = new Map();
   readonly throughput = new Map<string, number>();
   readonly #target: Target;
@@ -92,7 +94,8 @@ class Bench {
   readonly #logs: string;
   #podCount = 0;
 
-  constructor(target: Target, images: BenchImages, logs: string) {
+  constructor(target: Target, images: BenchImages, logs: string, signal: AbortSignal) {
+    this.samples = new Samples(signal);
     this.#target = target;
     this.#client = target.client;
     this.#images = images;

@@ -3,9 +3,16 @@
 /** Milliseconds by the name of the call, in the order the names were first seen. */
 export class Samples {
   readonly #times = new Map<string, number[]>();
+  readonly #signal: AbortSignal | undefined;
+
+  /** No call begins after `signal`. */
+  constructor(signal?: AbortSignal) {
+    this.#signal = signal;
+  }
 
   /** Runs `call` and keeps its time under `name`; without a name (a warm-up round) it is not kept. */
   async time<T>(name: string | undefined, call: () => Promise<T>): Promise<T> {
+    this.#signal?.throwIfAborted();
     const startMs = performance.now();
     const result = await call();
     if (name !== undefined) this.add(name, performance.now() - startMs);
