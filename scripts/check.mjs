@@ -14,7 +14,17 @@ function clangFormat() {
 }
 
 const steps = [
-  { name: "prettier", step: () => run(bin("prettier"), ["--check", "--log-level=warn", "."]) },
+  {
+    name: "prettier",
+    step: () =>
+      run(bin("prettier"), [
+        "--check",
+        "--cache",
+        "--cache-location=build/prettier-cache",
+        "--log-level=warn",
+        ".",
+      ]),
+  },
   { name: "oxlint", step: () => run(bin("oxlint"), ["--type-aware", "--deny-warnings"]) },
   { name: "tsc", step: () => run(bin("tsc"), ["-p", "."]) },
   { name: "clang-format", step: clangFormat },
