@@ -128,6 +128,7 @@ function containerSection(): ConfigSchema["sections"]["container"] {
     ),
     pidsLimit: integer(0, 0, 4_194_304),
     logMaxLineBytes: integer(16_384, 256, 1024 * 1024),
+    oomGroup: flag(false),
     defaultRlimits: rlimits([]),
     defaultEnv: stringsMatching([], /^[^=\0]+=[^\0]*$/, "not of the form KEY=value"),
     seccompProfile: optionalPath(),

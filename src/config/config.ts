@@ -57,6 +57,8 @@ export interface ContainerDefaults {
   pidsLimit: number;
   /** Log lines longer than this are split and tagged P. */
   logMaxLineBytes: number;
+  /** The OOM killer ends the whole container, on cgroup v2. A request that says memory.oom.group itself has its way. */
+  oomGroup: boolean;
   defaultRlimits: DefaultRlimit[];
   /** "KEY=value" lines that every container gets unless its image or the CRI says otherwise. */
   defaultEnv: string[];

@@ -15,6 +15,8 @@ export class Container {
   /** Settled when the end is in the record. */
   readonly ended: Promise<void>;
   stopping: StopLoop | undefined;
+  /** A stop has sent SIGKILL while init lived. */
+  wasKilled = false;
   bundle: Bundle | undefined;
   /** Ends exec sessions when the container is stopped or removed. */
   readonly execs = new Set<AbortController>();

@@ -18,6 +18,7 @@ export interface NodeFacts {
   /** What RuntimeDefault means here. */
   seccompProfile: SeccompProfile;
   logMaxLineBytes: number;
+  oomGroup: boolean;
   apparmor: Apparmor;
   imageVolumes: ImageVolumePolicy;
   /** The lowest oom_score_adj this process may give; undefined where it may give any (CAP_SYS_RESOURCE). */
@@ -44,6 +45,7 @@ export function readNodeFacts(
     seccompProfile:
       defaults.seccompProfile === "" ? defaultSeccompProfile : readSeccompProfile(defaults.seccompProfile),
     logMaxLineBytes: defaults.logMaxLineBytes,
+    oomGroup: defaults.oomGroup,
     apparmor: new Apparmor(security.apparmorProfile),
     imageVolumes: defaults.imageVolumes,
     lowestOomScoreAdj: lowestOomScoreAdj(),

@@ -43,7 +43,7 @@ import {
   mountImageVolumes,
 } from "./image-volumes.ts";
 import { lateHooks, type LateHooks } from "./oci-hooks.ts";
-import { readSeccompProfile } from "./node-facts.ts";
+import { readSeccompProfile, type NodeFacts } from "./node-facts.ts";
 import { hostDevices, resolveDevices } from "./resolve-devices.ts";
 import { resolveUser, type ResolvedUser } from "./resolve-user.ts";
 
@@ -153,7 +153,8 @@ function prepareCgroup(
   { cgroups, facts }: CreateParts,
   descriptors: DisposableDescriptors,
 ): PreparedCgroup {
-  cgroups.create(cgroupPath, limits ?? { ...config.resources, pidsLimit: BigInt(facts.host.pidsLimit) });
+  const asked = limits ?? { ...config.resources, pidsLimit: BigInt(facts.host.pidsLimit) };
+  cgroups.create(cgroupPath, { ...asked, unified: withOomGroup(asked.unified ?? {}, facts) });
   cgroups.setDevices(cgroupPath, spec.linux?.resources?.devices ?? []);
   const owner = cgroupOwner(spec);
   if (owner !== undefined) giveCgroup(cgroups.layout, cgroupPath, owner);
@@ -161,6 +162,14 @@ function prepareCgroup(
   const oomEvents = cgroups.oomEventsFile(cgroupPath);
   if (oomEvents !== undefined) descriptors.add(oomEvents);
   return { join, oomEvents };
+}
+
+function withOomGroup(
+  unified: Readonly<Record<string, string>>,
+  { host, oomGroup }: NodeFacts,
+): Record<string, string> {
+  const isDefault = oomGroup && host.cgroupVersion === 2;
+  return { ...(isDefault ? { "memory.oom.group": "1" } : {}), ...unified };
 }
 
 function pauseOf({ id, pause }: Sandbox): PauseProcess {

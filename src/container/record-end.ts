@@ -15,17 +15,17 @@ export function recordEnd(container: Container, end: ContainerEnd, store: Contai
 }
 
 /**
- * The CRI's words for an exit. "OOMKilled" is a name the API demands; it is used only when init itself died by
- * SIGKILL and the kernel counted an OOM kill in the container: the counter alone would blame a later, ordinary exit
- * (kubernetes#140718).
+ * The CRI's words for an exit. "OOMKilled" is a name the API demands; it is used only when init itself died by a
+ * SIGKILL that was not ours, and the kernel counted an OOM kill in the container: the counter alone would blame a
+ * later, ordinary exit (kubernetes#140718), and so would a SIGKILL at the end of a grace period.
  */
-export function endOfExit(exit: ExitRecord): ContainerEnd {
+export function endOfExit(exit: ExitRecord, wasKilled: boolean): ContainerEnd {
   const { exitCode, finishedAtNs } = exit;
-  return { exitCode, reason: reasonOf(exit), message: "", finishedAtNs };
+  return { exitCode, reason: reasonOf(exit, wasKilled), message: "", finishedAtNs };
 }
 
-function reasonOf({ exitCode, signal, oomKills }: ExitRecord): ContainerEnd["reason"] {
-  if (signal === SIGKILL && oomKills > 0n) return "OOMKilled";
+function reasonOf({ exitCode, signal, oomKills }: ExitRecord, wasKilled: boolean): ContainerEnd["reason"] {
+  if (signal === SIGKILL && oomKills > 0n && !wasKilled) return "OOMKilled";
   return exitCode === 0 ? "Completed" : "Error";
 }
 

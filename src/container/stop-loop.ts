@@ -1,6 +1,7 @@
 // The one loop that stops a container: the stop signal once, SIGKILL to everything when the grace period ends.
 // Later calls with a shorter time-out win; while a process hangs in the kernel the loop backs off instead of
 // spinning, holds no lock, and statuses are answered as ever (cri-o#1824, cri-o#7736).
+import { isAlive } from "../linux/proc.ts";
 import { signalNumber } from "../linux/signals.ts";
 import type { ContainerRuntime } from "./container-runtime.ts";
 import type { Container } from "./container-store.ts";
@@ -38,6 +39,7 @@ export class StopLoop {
     }
     let waitMs = firstKillWaitMs;
     while (this.#container.state !== "exited") {
+      if (init !== undefined && isAlive(init.pid, init.startTimeTicks)) this.#container.wasKilled = true;
       await this.#runtime.kill(this.#container);
       if (await this.#endsWithin(waitMs)) return;
       waitMs = Math.min(waitMs * 2, longestKillWaitMs);

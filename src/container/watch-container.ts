@@ -21,7 +21,7 @@ export function watchContainer(container: Container, monitor: Monitor, parts: Wa
   container.monitor = monitor;
   const finish = async (): Promise<void> => {
     const exit = await monitor.onExit;
-    if (exit.lost !== true) return recordEnd(container, endOfExit(exit), parts.store);
+    if (exit.lost !== true) return recordEnd(container, endOfExit(exit, container.wasKilled), parts.store);
     parts.log.warn("monitor lost", { id: container.id });
     await settleWithoutMonitor(container, parts);
   };
@@ -36,7 +36,7 @@ export function watchContainer(container: Container, monitor: Monitor, parts: Wa
  */
 export async function settleWithoutMonitor(container: Container, parts: WatchParts): Promise<void> {
   const exit = readExitFile(parts.paths.containerDir(container.id));
-  if (exit !== undefined) return recordEnd(container, endOfExit(exit), parts.store);
+  if (exit !== undefined) return recordEnd(container, endOfExit(exit, container.wasKilled), parts.store);
   await parts.cgroups.kill(container.record.cgroupPath);
   // The daemon is the subreaper: with the monitor gone, init is its child.
   const { init } = container.record;

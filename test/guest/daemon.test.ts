@@ -22,7 +22,10 @@ describe("the daemon on cgroup v2", needs, () => {
 
   before(async () => {
     registry = await startStaticRegistry();
-    daemon = await startDaemon({ registries: [registry.address] });
+    daemon = await startDaemon({
+      registries: [registry.address],
+      settings: { "container.oom_group": true },
+    });
     image = registry.add("test/busybox", "1", await busyboxImage());
     await daemon.client.image.pullImage({ image: { image } });
   });
@@ -78,6 +81,18 @@ describe("the daemon on cgroup v2", needs, () => {
       pod: { linux: { securityContext } },
     });
     assert.deepEqual(log.trim().split(/\s+/), ["0", "100000", "65536", "0", "0"]);
+  });
+
+  it("kills all of a container that runs out of memory, unless it asks for one process", async () => {
+    const command = ["sh", "-c", "tail /dev/zero; echo survived; exit 3"];
+    const together = await runInPod(daemon, { image, command, more: limited(16n * mebibyte) });
+    assert.deepEqual(together, { log: "", exitCode: 137, reason: "OOMKilled" });
+    const { linux } = limited(16n * mebibyte);
+    const more = { linux: { resources: { ...linux.resources, unified: { "memory.oom.group": "0" } } } };
+    const alone = await runInPod(daemon, { image, command, more });
+    // The container's own process was not killed: it ended by itself (kubernetes#140718).
+    assert.match(alone.log, /survived/);
+    assert.deepEqual([alone.exitCode, alone.reason], [3, "Error"]);
   });
 
   it("kills the whole tree of an exec at its time-out, measures and updates a container", async () => {
