@@ -37,10 +37,10 @@ function adjustEnv(env: Uint8Array[], changes: NonNullable<LaunchAdjustment["env
   return [...kept, ...[...added].map(([key, value]) => Buffer.from(`${key}=${value}`))];
 }
 
-function adjustRecord(
-  now: Record<string, string> | undefined,
-  changes: Record<string, string | null> | undefined,
-): Record<string, string> | undefined {
+function adjustRecord<T>(
+  now: Record<string, T> | undefined,
+  changes: Record<string, T | null> | undefined,
+): Record<string, T> | undefined {
   if (changes === undefined) return now;
   const result = { ...now };
   for (const [key, value] of Object.entries(changes)) {
@@ -95,11 +95,13 @@ function adjustProcess(process: Process, change: LaunchAdjustment, env: readonly
 function adjustLinux(linux: Linux, change: LaunchAdjustment): Linux {
   const { cgroupsPath, seccomp, intelRdt, memoryPolicy } = change;
   const sysctl = adjustRecord(linux.sysctl, change.sysctl);
+  const netDevices = adjustRecord(linux.netDevices, change.netDevices);
   const result: Linux = {
     ...linux,
     ...(cgroupsPath === undefined ? {} : { cgroupsPath }),
     ...(seccomp === undefined ? {} : { seccomp }),
     ...(sysctl === undefined ? {} : { sysctl }),
+    ...(netDevices === undefined ? {} : { netDevices }),
     ...(memoryPolicy === undefined ? {} : { memoryPolicy }),
     ...adjustDevices(linux, change),
     ...adjustNamespaces(linux, change),

@@ -1,13 +1,13 @@
 // The embedded runtime: containers are made by launch programs, without another program.
+import { CleanupStack } from "../base/cleanup-stack.ts";
 import type { Log } from "../base/log.ts";
 import type { Paths } from "../config/paths.ts";
 import type { CgroupManager } from "../linux/cgroup/cgroup-manager.ts";
-import type { Monitor } from "../linux/monitor.ts";
 import { startMonitor } from "../linux/start-monitor.ts";
 import { explainSpec } from "../oci/explain.ts";
 import { loadBundle } from "./bundle.ts";
 import type { ContainerRuntime, LaunchedContainer } from "./container-runtime.ts";
-import { runCreateHooks } from "./oci-hooks.ts";
+import { LaunchSync } from "./launch-sync.ts";
 import { prepareExec } from "./prepare-exec.ts";
 import { prepareLaunch, type LaunchRequest } from "./prepare-launch.ts";
 import { signalInit } from "./signal-init.ts";
@@ -39,17 +39,24 @@ async function launch(request: LaunchRequest, log: Log): Promise<LaunchedContain
   using prepared = await prepareLaunch(request);
   const { container, parts } = request;
   const { id, config, logPath } = container.record;
-  const monitor: Monitor = await startMonitor(parts.helper, prepared.program, {
-    containerDir: parts.paths.containerDir(id),
-    logPath: logPath === "" ? undefined : logPath,
-    stdin: config.stdin,
-    stdinOnce: config.stdinOnce,
-    maxLogLineBytes: parts.facts.logMaxLineBytes,
-    oomEvents: prepared.oomEvents,
-    killCgroup: prepared.killCgroup,
-    onListener: prepared.onListener,
-    onSync: (pid) => runCreateHooks(container, pid, parts.paths),
-  });
-  for (const warning of monitor.warnings) log.debug("container launch", { id, warning });
-  return { monitor, user: prepared.user, rawEnv: prepared.rawEnv, hooks: prepared.hooks };
+  using sync = new LaunchSync(container, parts.paths);
+  const cleanup = new CleanupStack();
+  cleanup.defer("move network devices back", () => sync.undo());
+  try {
+    const monitor = await startMonitor(parts.helper, prepared.program, {
+      containerDir: parts.paths.containerDir(id),
+      logPath: logPath === "" ? undefined : logPath,
+      stdin: config.stdin,
+      stdinOnce: config.stdinOnce,
+      maxLogLineBytes: parts.facts.logMaxLineBytes,
+      oomEvents: prepared.oomEvents,
+      killCgroup: prepared.killCgroup,
+      onListener: prepared.onListener,
+      onSync: (pid, sockets) => sync.run(pid, sockets),
+    });
+    for (const warning of monitor.warnings) log.debug("container launch", { id, warning });
+    return { monitor, user: prepared.user, rawEnv: prepared.rawEnv, hooks: prepared.hooks };
+  } catch (error) {
+    throw await cleanup.fail(error);
+  }
 }

@@ -6,6 +6,7 @@ import type {
   IntelRdt,
   MemoryPolicy,
   Namespace,
+  NetDevice,
   NamespaceType,
   Resources,
   Seccomp,
@@ -35,6 +36,8 @@ export interface LaunchAdjustment {
   /** By type; a new one takes the place of the old. */
   rlimits?: readonly Rlimit[];
   additionalGids?: readonly number[];
+  /** By the name on the host. */
+  netDevices?: Record<string, NetDevice | null>;
   memoryPolicy?: MemoryPolicy;
   /** null: none at all. */
   intelRdt?: IntelRdt | null;

@@ -12,7 +12,7 @@ import type { HelperBinary } from "./helper-binary.ts";
 import type { Descriptor, LaunchProgram } from "./launch-program.ts";
 import { Monitor } from "./monitor.ts";
 import { reapSoon } from "./reap.ts";
-import type { HandedDescriptor } from "./sockets.ts";
+import { type HandedDescriptor, handedOver } from "./sockets.ts";
 import type { Adoption } from "./encode-program.ts";
 import { type HelperProcess, spawnHelper } from "./spawn-helper.ts";
 import { CricketError, errnoOf, wrapError } from "../base/errors.ts";
@@ -36,10 +36,11 @@ export interface MonitorOptions {
   killCgroup?: Descriptor | undefined;
   onListener?: OnListener | undefined;
   /**
-   * Called at a `sync` step with the pid of the process. It leaves the container's state in `stateFile` for the hooks of
-   * the program. When it rejects, so does the launch, and its process ends.
+   * Called at a `sync` step with the pid of the process and what `sendSocket` steps have handed over, which is the
+   * callee's to close. It leaves the container's state in `stateFile` for the hooks of the program. When it rejects, so
+   * does the launch, and its process ends.
    */
-  onSync?: ((pid: number) => Promise<void>) | undefined;
+  onSync?: ((pid: number, sockets: readonly number[]) => Promise<void>) | undefined;
   /** The program runs another OCI runtime and has no `waitGate`. */
   adopts?: Adoption | undefined;
   /** Aborting gives up on a runtime that does not end: what it has begun is killed. */
@@ -103,7 +104,13 @@ function awaitGate(
     let failure: Error | undefined;
     const synchronize = async (pid: number): Promise<void> => {
       try {
-        await onSync?.(pid);
+        const all = [...handed.splice(0), ...(process.channel?.takeAll() ?? [])];
+        handed.push(...all.filter(({ kind }) => kind !== handedOver.socket));
+        const sockets = all.filter(({ kind }) => kind === handedOver.socket);
+        await onSync?.(
+          pid,
+          sockets.map(({ fd }) => fd),
+        );
         connection.send(frameType.synced);
       } catch (error) {
         failure ??= error as Error;

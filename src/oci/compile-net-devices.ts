@@ -1,6 +1,6 @@
 // Devices of the host for the container's network namespace (config-linux.md#network-devices). The runtime moves them
 // while the container waits at its `sync` step; a socket of that namespace lets it set them up from outside.
-import { CricketError, invalidArgument } from "../base/errors.ts";
+import { invalidArgument } from "../base/errors.ts";
 import type { Step } from "../linux/launch-program.ts";
 import type { ContainerLaunch } from "./container-launch.ts";
 import { isolatedTypes } from "./compile-namespaces.ts";
@@ -9,12 +9,11 @@ const AF_NETLINK = 16;
 const SOCK_RAW = 3;
 const NETLINK_ROUTE = 0;
 
-export function compileNetDevices({ spec, withoutMonitor = false }: ContainerLaunch): Step[] {
+export function compileNetDevices({ spec }: ContainerLaunch): Step[] {
   const devices = Object.entries(spec.linux?.netDevices ?? {});
   if (devices.length === 0) return [];
   if (!isolatedTypes(spec.linux).has("network"))
     throw invalidArgument("linux.netDevices is set, but linux.namespaces has no network namespace");
-  if (!withoutMonitor) throw new CricketError("unimplemented", "linux.netDevices is for `cricket oci` only");
   assertNamesDiffer(devices.map(([host, { name = "" }]) => (name === "" ? host : name)));
   return [
     {

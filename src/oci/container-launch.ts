@@ -70,7 +70,7 @@ export interface ContainerLaunch {
   seccomp?: SeccompFilter;
   /** The most that can be given, for a runtime that is itself confined; not given: what the helper itself has. */
   boundingCapabilities?: bigint;
-  /** For the detached host, whose caller sees to network devices and resctrl; without it both are refused. */
+  /** For the detached host, whose caller sees to resctrl; without it linux.intelRdt is refused. */
   withoutMonitor?: boolean;
   /** Sent to the container's first process when the monitor dies, so that it never runs on unwatched. */
   parentDeathSignal?: number;

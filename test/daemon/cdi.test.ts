@@ -1,5 +1,6 @@
 // CDI devices, as the processes inside see them.
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -102,6 +103,50 @@ describe("a CDI device", requires("root", "overlay", "package:busybox-static"), 
     plugin.close();
     await plugin.closed;
   });
+
+  test(
+    "brings a network device, also to the container that comes after",
+    requires("package:iproute2"),
+    async () => {
+      const name = `cd${process.pid % 100_000}`;
+      const ip = (...words: string[]): string =>
+        execFileSync("ip", words, { encoding: "utf8", stdio: "pipe" });
+      write("net.json", {
+        cdiVersion: "1.1.0",
+        kind: "vendor.com/net",
+        devices: [
+          { name: "0", containerEdits: { netDevices: [{ hostInterfaceName: name, name: "vendor0" }] } },
+          {
+            name: "broken",
+            containerEdits: {
+              netDevices: [{ hostInterfaceName: name, name: "vendor0" }],
+              hooks: [{ hookName: "createRuntime", path: "/bin/false" }],
+            },
+          },
+        ],
+      });
+      ip("link", "add", name, "type", "veth", "peer", "name", `${name}p`);
+      try {
+        ip("address", "add", "192.0.2.9/32", "dev", name);
+        const broken = { CDIDevices: [{ name: "vendor.com/net=broken" }] };
+        await assert.rejects(
+          pod.create({ name: "broken", command: ["sleep", "1"], more: broken }),
+          /createRuntime hook/,
+        );
+        assert.match(ip("-oneline", "address", "show", "dev", name), /192\.0\.2\.9/);
+        const more = { CDIDevices: [{ name: "vendor.com/net=0" }] };
+        assert.match(await ask(more, "ip addr show vendor0"), /192\.0\.2\.9/);
+        assert.throws(() => ip("link", "show", name));
+        assert.match(await ask(more, "ip addr show vendor0"), /192\.0\.2\.9/);
+      } finally {
+        try {
+          ip("link", "delete", `${name}p`);
+        } catch {
+          // It went with its peer.
+        }
+      }
+    },
+  );
 
   test("that cannot be found refuses the container by name, until its file comes", async () => {
     const more = { CDIDevices: [{ name: "vendor.com/late=0" }] };

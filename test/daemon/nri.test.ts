@@ -64,6 +64,17 @@ describe("an NRI plugin", requires("root", "overlay", "package:busybox-static"),
     });
   });
 
+  test("is told of new resources of a pod", async () => {
+    await withPlugin("10-pods", {}, async (plugin, pod) => {
+      const resources = { memoryLimitInBytes: toInt64(512n << 20n) };
+      await node.runtime.updatePodSandboxResources({ podSandboxId: pod.id, resources });
+      const { resources: asked } = await plugin.until("UpdatePodSandbox", pod.id);
+      assert.equal(fromInt64(asked?.memory?.limit?.value), 512n << 20n);
+      const { pod: updated } = await plugin.until("PostUpdatePodSandbox", pod.id);
+      assert.equal(fromInt64(updated?.linux?.podResources?.memory?.limit?.value), 512n << 20n);
+    });
+  });
+
   test("is told of an end that nobody asked for", async () => {
     await withPlugin("10-ends", {}, async (plugin, pod) => {
       const containerId = await pod.start({ name: "main", command: ["sh", "-c", "exit 3"] });

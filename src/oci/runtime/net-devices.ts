@@ -27,8 +27,17 @@ interface Moved {
 export class MovedNetDevices implements Disposable {
   readonly #host = NetlinkSocket.open(NETLINK_ROUTE);
   readonly #moved: Moved[] = [];
+  readonly #keepsPresent: boolean;
   // Keeps the namespace alive, so that the devices can be brought back when the container has already died.
   #containerFd = -1;
+
+  /**
+   * `keepsPresent`: for a namespace that outlives its containers: a device that the host does not have any more, but the
+   * namespace has by the name wanted, was moved for an earlier one.
+   */
+  constructor({ keepsPresent = false } = {}) {
+    this.#keepsPresent = keepsPresent;
+  }
 
   /** `socket`: a route socket of the container's network namespace; it is closed with this. */
   async move(devices: Readonly<Record<string, NetDevice>>, pid: number, socket: number): Promise<void> {
@@ -52,11 +61,12 @@ export class MovedNetDevices implements Disposable {
     hostName: string,
     place: { namespace: number; name: string },
   ): Promise<void> {
-    const link = await this.#find(hostName);
     const before = await linksOf(container);
+    const isPresent = before.some(({ name }) => name === place.name);
+    if (isPresent && this.#keepsPresent && !(await this.#isOnHost(hostName))) return;
+    const link = await this.#find(hostName);
     // The kernel would move it first and refuse the name afterwards.
-    if (before.some(({ name }) => name === place.name))
-      throw failedPrecondition(`the container already has a device named ${place.name}`);
+    if (isPresent) throw failedPrecondition(`the container already has a device named ${place.name}`);
     const addresses = (await this.#host.dump(listAddresses())).filter((message) =>
       isKeptAddress(message, link.index),
     );
@@ -71,6 +81,11 @@ export class MovedNetDevices implements Disposable {
       ...addresses.map((address) => sameAddress(address, index)),
       setLinkUp({ index }),
     ]);
+  }
+
+  async #isOnHost(name: string): Promise<boolean> {
+    const links = await linksOf(this.#host);
+    return links.some((link) => link.name === name);
   }
 
   async #find(name: string): Promise<Link> {

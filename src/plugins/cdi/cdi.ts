@@ -79,8 +79,6 @@ function editsOf(found: readonly FoundDevice[]): { edits: ContainerEdits; name: 
 }
 
 function adjustmentOf(edits: ContainerEdits, user: { uid: number; gid: number }): LaunchAdjustment {
-  if ((edits.netDevices ?? []).length > 0)
-    throw new CricketError("unimplemented", "network devices are not implemented yet");
   const groups = (edits.additionalGids ?? []).filter((gid) => gid !== 0);
   return {
     ...(edits.env === undefined ? {} : { env: edits.env.map(variableOf) }),
@@ -88,10 +86,17 @@ function adjustmentOf(edits: ContainerEdits, user: { uid: number; gid: number })
       ? {}
       : { devices: edits.deviceNodes.map((node) => grant(node, user)) }),
     ...(edits.mounts === undefined ? {} : { mounts: edits.mounts.map(mountOf) }),
+    ...(edits.netDevices === undefined ? {} : { netDevices: netDevicesOf(edits.netDevices) }),
     ...(edits.hooks === undefined ? {} : { hooks: hooksOf(edits.hooks) }),
     ...(groups.length === 0 ? {} : { additionalGids: groups }),
     ...(edits.intelRdt === undefined ? {} : { intelRdt: edits.intelRdt }),
   };
+}
+
+function netDevicesOf(
+  devices: NonNullable<ContainerEdits["netDevices"]>,
+): NonNullable<LaunchAdjustment["netDevices"]> {
+  return Object.fromEntries(devices.map(({ hostInterfaceName, name }) => [hostInterfaceName, { name }]));
 }
 
 function variableOf(line: string): { key: string; value: string } {

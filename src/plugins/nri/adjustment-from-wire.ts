@@ -10,6 +10,7 @@ import {
   type MemoryPolicy,
   type Namespace,
   type NamespaceType,
+  type NetDevice,
   type Seccomp,
   type SeccompRule,
 } from "../../oci/linux-spec.ts";
@@ -37,27 +38,25 @@ export function adjustmentFromWire(wire: v1.ContainerAdjustmentSent): LaunchAdju
 }
 
 function linuxOf(linux: v1.LinuxContainerAdjustmentSent): LaunchAdjustment {
-  refuseOthers(linux);
-  const { resources, cgroupsPath, oomScoreAdj, ioPriority, scheduler, seccompPolicy, sysctl } = linux;
   const intelRdt = rdtOf(linux.rdt);
   const changes = pick({
     devices: linux.devices?.map(deviceOf),
     namespaces: linux.namespaces?.map(namespaceOf),
-    resources: resources && specResourcesFromWire(resources),
-    cgroupsPath: cgroupsPath && cgroupPathOf(cgroupsPath),
-    oomScoreAdj: oomScoreAdj && scoreOf(fromInt64(oomScoreAdj.value)),
-    ioPriority: ioPriority && ioPriorityOf(ioPriority),
-    scheduler: scheduler && schedulerOf(scheduler),
-    seccomp: seccompPolicy && seccompOf(seccompPolicy),
-    sysctl: sysctl && recordOf(sysctl),
-    memoryPolicy: linux.memoryPolicy && memoryPolicyOf(linux.memoryPolicy),
+    resources: given(linux.resources, specResourcesFromWire),
+    cgroupsPath: linux.cgroupsPath === "" ? undefined : given(linux.cgroupsPath, cgroupPathOf),
+    oomScoreAdj: given(linux.oomScoreAdj, scoreOf),
+    ioPriority: given(linux.ioPriority, ioPriorityOf),
+    scheduler: given(linux.scheduler, schedulerOf),
+    seccomp: given(linux.seccompPolicy, seccompOf),
+    sysctl: given(linux.sysctl, recordOf),
+    netDevices: given(linux.netDevices, netDevicesOf),
+    memoryPolicy: given(linux.memoryPolicy, memoryPolicyOf),
   });
   return { ...(changes as LaunchAdjustment), ...(intelRdt === undefined ? {} : { intelRdt }) };
 }
 
-// What would be left out without a word is worse than an error.
-function refuseOthers({ netDevices }: v1.LinuxContainerAdjustmentSent): void {
-  if (Object.keys(netDevices ?? {}).length > 0) throw unimplemented("network devices");
+function given<T, Result>(value: T | null | undefined, convert: (value: T) => Result): Result | undefined {
+  return value === undefined || value === null ? undefined : convert(value);
 }
 
 function unimplemented(what: string): CricketError {
@@ -152,7 +151,8 @@ function cgroupPathOf(path: string): string {
   return path;
 }
 
-function scoreOf(score: bigint): number {
+function scoreOf({ value }: v1.OptionalInt64Sent): number {
+  const score = fromInt64(value);
   if (score < -1000n || score > 1000n)
     throw invalidArgument(`a plugin sets oom_score_adj ${score}: not in -1000..1000`);
   return Number(score);
@@ -199,6 +199,15 @@ function schedulerOf(wire: v1.LinuxSchedulerSent): Scheduler | undefined {
     deadline: fromInt64(wire.deadline),
     period: fromInt64(wire.period),
   };
+}
+
+function netDevicesOf(wire: Record<string, v1.LinuxNetDeviceSent>): Record<string, NetDevice | null> {
+  const result: Record<string, NetDevice | null> = {};
+  for (const key of Object.keys(wire)) result[removedName(key) ?? key] = null;
+  for (const [key, device] of Object.entries(wire))
+    if (removedName(key) === undefined)
+      result[key] = pick({ name: device.name === "" ? undefined : device.name });
+  return result;
 }
 
 const memoryFlags = ["MPOL_F_STATIC_NODES", "MPOL_F_RELATIVE_NODES", "MPOL_F_NUMA_BALANCING"];

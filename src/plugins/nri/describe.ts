@@ -119,6 +119,7 @@ function linuxMembers({ record }: Container, linux: Linux, process?: Process): v
     oomScoreAdj: { value: toInt64(BigInt(process?.oomScoreAdj ?? record.resources.oomScoreAdj)) },
     cgroupsPath: record.cgroupPath,
     sysctl: linux.sysctl ?? {},
+    netDevices: linux.netDevices ?? {},
     ...(seccomp === undefined ? {} : { seccompProfile: profileMessage(seccomp) }),
   };
 }

@@ -62,13 +62,6 @@ const refused: [
     /^linux\.netDevices is set/,
   ],
   [
-    "network devices where nobody would move them",
-    {},
-    { netDevices: { eth9: {} } },
-    "unimplemented",
-    /^linux\.netDevices/,
-  ],
-  [
     "a memory policy that needs nodes",
     {},
     { memoryPolicy: { mode: "MPOL_BIND" } },
