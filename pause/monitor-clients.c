@@ -108,7 +108,7 @@ static void resize(struct monitor *m, int index) {
 }
 
 static void attach(struct monitor *m, int index) {
-  uint32_t wanted = m->clients[index].numbers[0] & (ATTACH_STDIN | ATTACH_STDOUT | ATTACH_STDERR);
+  uint32_t wanted = m->clients[index].numbers[0] & (ATTACH_STDIN | ATTACH_STDOUT | ATTACH_STDERR | ATTACH_WAITS);
   if ((m->flags & MONITOR_STDIN) == 0) wanted &= ~ATTACH_STDIN;
   // The answer comes before the first output.
   send_errno(m, index, FRAME_ATTACHED, 0);
@@ -203,7 +203,7 @@ int64_t drop_stalled_clients(struct monitor *m) {
   int64_t now = 0;
   for (int i = 0; i < MAX_CLIENTS; i++) {
     const struct client *c = &m->clients[i];
-    if (c->fd < 0 || c->used == 0) continue;
+    if (c->fd < 0 || c->used == 0 || (c->attached & ATTACH_WAITS) != 0) continue;
     if (now == 0) now = clock_ns(1);
     int64_t deadline = c->progress_ns + m->stall_ns;
     if (deadline <= now) {

@@ -349,12 +349,13 @@ static bool turn(struct monitor *m) {
   abandon_runtime(m);
   int64_t deadline = drop_stalled_clients(m);
   prepare_polls(m, polls);
-  if (m->has_exited && m->drain_until_ns < deadline) deadline = m->drain_until_ns;
-  if (wait_for_events(polls, deadline) < 0) return true;
   bool drained = true;
+  for (int i = 0; i < 2; i++) drained = drained && (m->output[i] < 0 || polls[POLL_OUTPUT + i].fd >= 0);
+  // Output that a client holds up is waited for by that client's clock: another one would make this a busy loop.
+  if (m->has_exited && drained && m->drain_until_ns < deadline) deadline = m->drain_until_ns;
+  if (wait_for_events(polls, deadline) < 0) return true;
   for (int i = 0; i < 2; i++) {
-    bool blocked = m->output[i] >= 0 && polls[POLL_OUTPUT + i].fd < 0;
-    drained = drained && !blocked && polls[POLL_OUTPUT + i].revents == 0;
+    drained = drained && polls[POLL_OUTPUT + i].revents == 0;
     if (polls[POLL_OUTPUT + i].revents != 0) relay_output(m, i);
   }
   if (polls[POLL_STATUS].revents != 0) read_status(m);
@@ -371,6 +372,13 @@ static bool turn(struct monitor *m) {
   return !(m->has_exited && outputs_closed(m));
 }
 
+static bool has_queued_output(const struct monitor *m) {
+  for (int i = 0; i < MAX_CLIENTS; i++) {
+    if (m->clients[i].used > 0) return true;
+  }
+  return false;
+}
+
 static _Noreturn void finish(struct monitor *m) {
   log_finish(&m->log);
   // Before any socket closes: who sees the end of a connection finds the file.
@@ -384,7 +392,7 @@ static _Noreturn void finish(struct monitor *m) {
   for (;;) {
     struct pollfd polls[POLL_COUNT];
     int64_t deadline = drop_stalled_clients(m);
-    if (deadline == INT64_MAX) break;
+    if (!has_queued_output(m)) break;
     for (int i = 0; i < POLL_COUNT; i++) polls[i] = (struct pollfd){.fd = -1};
     for (int i = 0; i < MAX_CLIENTS; i++) {
       if (m->clients[i].used > 0) polls[POLL_CLIENTS + i] = (struct pollfd){.fd = m->clients[i].fd, .events = POLLOUT};

@@ -172,6 +172,7 @@ enum handed_over { HANDED_PIDFD = 1, HANDED_SOCKET = 2, HANDED_LISTENER = 3, HAN
 #define ATTACH_STDIN 1U
 #define ATTACH_STDOUT 2U
 #define ATTACH_STDERR 4U
+#define ATTACH_WAITS 8U  // the container waits for this client as long as it takes, as a program does for its pipe
 
 #define HELLO_STARTED 1U
 #define HELLO_TTY 2U

@@ -57,6 +57,8 @@ async function serveAttachment(
     stdin: streams.stdin !== undefined,
     stdout: streams.stdout !== undefined,
     stderr: streams.stderr !== undefined,
+    // Who starts a container with its own streams may page through what it writes.
+    waits: start !== undefined,
   }).catch((error: unknown) => {
     throw wrapError(`attach to container ${container.id}`, error);
   });

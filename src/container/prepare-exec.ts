@@ -72,7 +72,7 @@ export function prepareExec(
     try {
       const program = compileExec({
         spec,
-        env,
+        env: terminal === undefined ? env : withTerm(env),
         initPidfd: pidfd,
         command,
         cgroup: group,
@@ -100,4 +100,10 @@ export function prepareExec(
     close(pidfd);
     throw error;
   }
+}
+
+/** Programs that draw ask for it; a container without a terminal of its own has none. */
+function withTerm(env: readonly Uint8Array[]): readonly Uint8Array[] {
+  const isSet = env.some((line) => Buffer.from(line).toString("latin1").startsWith("TERM="));
+  return isSet ? env : [...env, Buffer.from("TERM=xterm")];
 }

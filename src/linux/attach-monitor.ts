@@ -10,6 +10,8 @@ export interface AttachOptions {
   stdin?: boolean;
   stdout?: boolean;
   stderr?: boolean;
+  /** The container waits for this client, however slowly it reads; others are dropped when they hold it up for long. */
+  waits?: boolean;
 }
 
 export interface Attachment {
@@ -36,7 +38,8 @@ export async function attachMonitor(containerDir: string, options: AttachOptions
   const flags =
     (options.stdin === true ? attachFlag.stdin : 0) |
     (options.stdout === true ? attachFlag.stdout : 0) |
-    (options.stderr === true ? attachFlag.stderr : 0);
+    (options.stderr === true ? attachFlag.stderr : 0) |
+    (options.waits === true ? attachFlag.waits : 0);
   return new Promise((resolve, reject) => {
     let hello: HelloFrame | undefined;
     let close: () => void = () => {};

@@ -27,7 +27,7 @@ export const frameType = {
   synced: 39,
 } as const;
 
-export const attachFlag = { stdin: 1, stdout: 2, stderr: 4 } as const;
+export const attachFlag = { stdin: 1, stdout: 2, stderr: 4, waits: 8 } as const;
 
 export interface Frame {
   type: number;

@@ -97,8 +97,8 @@ describe("a user at a terminal", requires("root", "overlay", "package:busybox-st
   test("exec -it: keys, size of the window, exit status", async () => {
     const session = new TerminalSession(node, ["exec", "-it", "web", "sh"]);
     await session.until(/# /);
-    session.type("echo he''llo; test -t 0 && echo is-a-ter''minal\r");
-    await session.until(/hello\r\nis-a-terminal\r\n/);
+    session.type("echo he''llo; test -t 0 && echo is-a-$TERM-ter''minal\r");
+    await session.until(/hello\r\nis-a-xterm-terminal\r\n/);
     await session.resize(33, 101);
     await session.until(/33 101/, "stty size\r");
     session.type("sleep 1000\r");

@@ -1,5 +1,7 @@
 // Attach clients of a running container: several at a time, slow ones, stdin once, terminals.
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { existsSync } from "node:fs";
 import type { Readable } from "node:stream";
 import { after, before, beforeEach, afterEach, describe, it } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
@@ -145,6 +147,25 @@ describe("attach", requires("root"), () => {
     assert.equal(exit.exitCode, 0);
     assert.equal(readLog(fixture.log()).stdout.length, 3_000_001);
     slow.destroy();
+  });
+
+  it("waits for a slow client that asks for it, also after the container's end", async () => {
+    const size = 3_000_000;
+    const monitor = await create(["flood", "1", String(size)], { attachStallMs: 100 });
+    const attachment = await attachMonitor(fixture.containerDir, { stdout: true, waits: true });
+    await monitor.start();
+    await once(attachment.stdout, "readable");
+    // Several times as long as other clients have.
+    await delay(500);
+    assert.ok(existsSync(`/proc/${monitor.initPid}`), "the container was not held up");
+    let taken = 0;
+    for await (const chunk of attachment.stdout) {
+      taken += (chunk as Buffer).length;
+      // The end is near: the container has ended, and what is left is in the monitor.
+      if (taken > size - 100_000 && taken < size - 90_000) await delay(300);
+    }
+    assert.equal(taken, size);
+    assert.equal((await monitor.onExit).exitCode, 0);
   });
 
   it("is not held up by a client that died", async () => {
