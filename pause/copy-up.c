@@ -2,7 +2,8 @@
 // descriptor to the other, so that no name of the image is ever followed to somewhere else.
 #include "launch.h"
 
-#define MAX_DEPTH 64
+// Each level takes a little more than its list from the stack: all of them about a megabyte.
+#define MAX_DEPTH 256
 #define LIST_SIZE 4096
 #define TIME_COUNT 2
 #define ATTRIBUTE_SIZE 65536

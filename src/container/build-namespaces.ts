@@ -31,8 +31,10 @@ export function buildNamespaces({ config, sandbox, host }: ContainerSpecInput): 
   if (namespaces.pid === "container") list.push({ type: "pid" });
   if (namespaces.pid === "pod") list.push(joined("pid", sandbox.pausePid));
   if (namespaces.pid === "target") list.push(joined("pid", requireTarget(sandbox.targetPid)));
-  // With v1 the container's own directories are bound one by one instead.
-  if (host.cgroupVersion === 2 && !privileged) list.push({ type: "cgroup" });
+  // With v1 the container's own directories are bound one by one instead. Privileged containers see all cgroups, unless a
+  // user namespace has to own what they mount.
+  if (host.cgroupVersion === 2 && (!privileged || namespaces.user?.mode === "pod"))
+    list.push({ type: "cgroup" });
   return list;
 }
 

@@ -73,6 +73,15 @@ test("`buildContainerSpec()` refuses a privileged container in a sandbox that is
   });
 });
 
+// Its cgroups are mounted by the user namespace's root, who owns no other cgroup namespace.
+test("`buildContainerSpec()` gives a privileged container in a user namespace its own cgroups alone", () => {
+  const ids = [{ hostId: 1000, containerId: 0, length: 65_536 }];
+  const namespaces = { ...security().namespaces, user: { mode: "pod" as const, uids: ids, gids: ids } };
+  const { linux } = build({ privileged: true, namespaces }, inPrivilegedPod());
+  assert.ok(linux?.namespaces?.some(({ type }) => type === "cgroup"));
+  assert.deepEqual(linux?.uidMappings, [{ containerID: 0, hostID: 1000, size: 65_536 }]);
+});
+
 // CRI LinuxContainerSecurityContext.privileged, items 1 to 8.
 test("`buildContainerSpec()` spells out what privileged means", () => {
   const device = { type: "b", path: "/dev/sda", major: 8, minor: 0, permissions: "rwm" } as const;
