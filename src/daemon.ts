@@ -20,6 +20,7 @@ import { lockFile } from "./linux/file-lock.ts";
 import { HelperBinary } from "./linux/helper-binary.ts";
 import { becomeSubreaper, OrphanReaper } from "./linux/reap.ts";
 import { bootId } from "./linux/proc.ts";
+import { releaseMemoryAtRest } from "./linux/memory-rest.ts";
 import { mapLargePieces } from "./linux/release-memory.ts";
 import { notifySupervisor } from "./linux/sd-notify.ts";
 import { selectNetwork } from "./network/select-network.ts";
@@ -55,6 +56,10 @@ export async function runDaemon(argv: readonly string[]): Promise<number> {
     const server = await serveCri(useCases(parts, streaming), { socketPath: config.socket, log });
     closing.defer("close server", () => server.close());
     closing.defer("end event streams", () => parts.events.close());
+    const stopReleasing = releaseMemoryAtRest((error) =>
+      log.debug("memory not released", { error: messageOf(error) }),
+    );
+    closing.defer("stop releasing memory", stopReleasing);
     log.info("listening", { socket: config.socket, config: files.join(",") });
     notifySupervisor("READY=1");
     const signal = await stopSignal();

@@ -3,9 +3,8 @@ import { createHash } from "node:crypto";
 import { mkdirSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
-import { CricketError, messageOf, notFound } from "../base/errors.ts";
+import { CricketError, notFound } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
-import { releaseMemory } from "../linux/release-memory.ts";
 import type { DiskUsage, LayerStore } from "../snapshot/layer-store.ts";
 import { BlobStore } from "./blob-store.ts";
 import { ContentLeases } from "./content-leases.ts";
@@ -72,12 +71,6 @@ export interface ResolvedImage {
 }
 
 const connectTimeoutMs = 15_000;
-/**
- * Images often come in a row: memory is given back when none has come for this long. And once more, as V8 lets its young
- * generation shrink only when little has been allocated for some seconds: after 3 s it kept 15 MiB more than after 10 s.
- */
-const restAfterMs = [3_000, 10_000];
-
 interface Parts {
   options: ImageServiceOptions;
   pull: PullParts;
@@ -90,7 +83,6 @@ export class ImageService {
   readonly #flights = new PullFlights();
   readonly #holds = new ImageHolds();
   readonly #pinned: PinnedImages;
-  #rests: NodeJS.Timeout[] = [];
   /** As of the last pull: it says what short names mean. */
   #conf: RegistriesConf;
 
@@ -137,16 +129,13 @@ export class ImageService {
   async pull(request: PullRequest): Promise<{ imageId: string }> {
     const { reference: text, auth, onProgress, signal } = request;
     const caller = { onProgress, signal };
-    this.#rests.forEach((timer) => clearTimeout(timer));
     const imageId = await this.#flights.run(flightKey(text, auth), caller, async (report, stop) => {
       const [conf, policy] = await Promise.all([
         loadRegistriesConf(this.#options.registriesConf),
         loadSignaturePolicy(this.#options.policy),
       ]);
       this.#conf = conf;
-      return pullImage(this.#pull, { text, auth, conf, policy, report, signal: stop }).finally(() =>
-        this.#restSoon(),
-      );
+      return pullImage(this.#pull, { text, auth, conf, policy, report, signal: stop });
     });
     return { imageId };
   }
@@ -212,18 +201,6 @@ export class ImageService {
   fsInfo(): ImageFsUsage {
     const { layers, layersRoot, containerLayersRoot, containerUsage } = this.#options;
     return imageFsUsage({ layers, blobs: this.#pull.blobs, layersRoot, containerLayersRoot, containerUsage });
-  }
-
-  #restSoon(): void {
-    this.#rests.forEach((timer) => clearTimeout(timer));
-    this.#rests = restAfterMs.map((afterMs) => setTimeout(() => this.#rest(), afterMs).unref());
-  }
-
-  #rest(): void {
-    if (this.#flights.isActive) return;
-    releaseMemory().catch((error: unknown) => {
-      this.#options.log.debug("memory not released", { error: messageOf(error) });
-    });
   }
 
   #view(record: ImageRecord): ImageView {

@@ -42,11 +42,6 @@ export class PullFlights {
     }
   }
 
-  /** True while a pull is under way. */
-  get isActive(): boolean {
-    return this.#flights.size > 0;
-  }
-
   #start(key: string, work: PullWork): Flight {
     const stop = new AbortController();
     setMaxListeners(0, stop.signal);
