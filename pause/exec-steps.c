@@ -4,6 +4,7 @@
 #include "launch.h"
 
 #define MAX_SIGNAL 64
+#define EXECUTABLE 1  // X_OK of access(2)
 #define DEFAULT_UMASK 022
 #define MEMORY_MAJOR 1
 #define NULL_MINOR 3
@@ -165,12 +166,22 @@ static const char *search_path(const struct strings *env) {
   return "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 }
 
-// execvp(3) without its fallback to a shell: a script without an interpreter line is an error, as with the peers.
-static long exec_in_path(const struct strings *argv, const struct strings *env) {
-  const char *name = argv->at[0];
+static long look_at(const char *path) {
+  long result = SYS(faccessat2, AT_FDCWD, path, EXECUTABLE, AT_EACCESS);
+  if (result < 0) return result;
+  long fd = SYS(openat, AT_FDCWD, path, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+  if (fd < 0) return 0;
+  close_fd((int)fd);
+  return -EACCES;
+}
+
+// What execvp(3) does, without its fallback to a shell: a script without an interpreter line is an error, as with the
+// peers. Without `argv` the program is only looked for.
+static long for_program(const char *name, const char *directories, const struct strings *argv,
+                        const struct strings *env) {
   long error = -ENOENT;
   char path[PATH_MAX_BYTES];
-  for (const char *dir = search_path(env);; dir++) {
+  for (const char *dir = directories;; dir++) {
     size_t length = 0;
     while (dir[length] != '\0' && dir[length] != ':') length++;
     // An empty entry is the working directory (POSIX, "Other Environment Variables").
@@ -179,13 +190,30 @@ static long exec_in_path(const struct strings *argv, const struct strings *env) 
       if (length > 0) memcpy(path, dir, length);
       path[at] = '/';
       text_copy(path + at + 1, sizeof path - at - 1, name);
-      long result = SYS(execve, path, argv->at, env->at);
+      long result = argv == NULL ? look_at(path) : SYS(execve, path, argv->at, env->at);
       if (result == -EACCES) error = -EACCES;
       if (result != -ENOENT && result != -ENOTDIR && result != -EACCES) return result;
     }
     dir += length;
     if (*dir == '\0') return error;
   }
+}
+
+static bool has_slash(const char *name) {
+  for (; *name != '\0'; name++) {
+    if (*name == '/') return true;
+  }
+  return false;
+}
+
+int step_find_program(struct launch *l, struct cursor *c) {
+  const char *name = take_text(c);
+  const char *directories = take_text(c);
+  if (take_end(c) < 0) return -EBADMSG;
+  long result = has_slash(name) ? look_at(name) : for_program(name, directories, NULL, NULL);
+  // Anything else (a filter may forbid the question) is for execve to say.
+  bool known = result == -ENOENT || result == -ENOTDIR || result == -EACCES || result == -ELOOP;
+  return known ? failed(l, "", result) : 0;
 }
 
 static void announce_exec(const struct launch *l) {
@@ -219,10 +247,8 @@ int step_exec(struct launch *l, struct cursor *c) {
   int result = prepare_exec(l, c);
   if (result < 0) return result;
   const char *name = command.argv.at[0];
-  bool has_slash = false;
-  for (size_t i = 0; name[i] != '\0'; i++) has_slash = has_slash || name[i] == '/';
-  long error =
-      has_slash ? SYS(execve, name, command.argv.at, command.env.at) : exec_in_path(&command.argv, &command.env);
+  long error = has_slash(name) ? SYS(execve, name, command.argv.at, command.env.at)
+                               : for_program(name, search_path(&command.env), &command.argv, &command.env);
   return failed(l, "execve", error);
 }
 

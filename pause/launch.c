@@ -56,6 +56,7 @@ static step_function *const step_functions[OP_COUNT] = {
     [OP_HOST_DIRECTORY] = step_host_directory,
     [OP_OWN_STDIO] = step_own_stdio,
     [OP_SET_LABEL] = step_set_label,
+    [OP_FIND_PROGRAM] = step_find_program,
 };
 
 static bool take(struct cursor *c, void *to, size_t size) {

@@ -117,7 +117,7 @@ step_function step_open_pty, step_pivot_root, step_change_root;
 step_function step_open_mount, step_make_user_namespace, step_host_directory;
 step_function step_umask, step_personality, step_scheduler, step_io_priority, step_cpu_affinity, step_memory_policy;
 step_function step_apparmor_exec, step_selinux_exec, step_set_groups, step_set_ids, step_capabilities;
-step_function step_no_new_privs, step_seccomp, step_chdir, step_wait_gate, step_exec, step_exec_fd;
+step_function step_no_new_privs, step_seccomp, step_chdir, step_wait_gate, step_exec, step_exec_fd, step_find_program;
 step_function step_sync, step_run_hook, step_own_stdio;
 
 // Takes what the caller sends: a length and the container's state. -EPIPE when the caller has gone.

@@ -97,7 +97,8 @@ enum step_op {
   OP_HOST_DIRECTORY = 47,
   OP_OWN_STDIO = 48,
   OP_SET_LABEL = 49,
-  OP_COUNT = 50,
+  OP_FIND_PROGRAM = 50,
+  OP_COUNT = 51,
 };
 
 // What a chdir step does beside changing the directory.

@@ -47,6 +47,7 @@ const descriptions: Descriptions = {
   seccomp: () => "install the seccomp filter",
   chdir: (step) => `change directory to ${step.path}`,
   sync: () => "wait for the runtime's hooks",
+  findProgram: (step) => `find ${step.name}`,
   runHook: (step) => `run hook ${step.path}`,
   openMount: (step) => `open ${describeSource(step.source)} to mount it`,
   makeUserNamespace: () => "make a user namespace for mounts",

@@ -64,6 +64,7 @@ export const stepOp: Record<StepAction["op"], number> = {
   hostDirectory: 47,
   ownStdio: 48,
   setLabel: 49,
+  findProgram: 50,
 };
 
 const stepOptional = 1;
@@ -221,6 +222,10 @@ const encoders: Encoders = {
   memoryPolicy(w, step) {
     w.u32(step.mode);
     w.blob(wholeWords(step.nodes));
+  },
+  findProgram(w, step) {
+    w.text(step.name);
+    w.text(step.path);
   },
   setLabel(w, step) {
     w.text(step.target);

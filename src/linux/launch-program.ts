@@ -162,6 +162,11 @@ export type StepAction =
   | { op: "sync" }
   /** Runs a program with the container's state as its input, and waits for its end. 0 seconds: for ever. */
   | { op: "runHook"; path: string; argv: string[]; env: string[]; timeoutSeconds: number }
+  /**
+   * access(2) with X_OK, without executing: what is not there is said before the gate. Without a slash `name` is searched
+   * in `path`, directories with colons between them.
+   */
+  | { op: "findProgram"; name: string; path: string }
   // --- the end
   /** Tells the parent "created" and waits for "start". */
   | { op: "waitGate" }

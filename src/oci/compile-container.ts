@@ -76,6 +76,7 @@ export function compileContainer(launch: ContainerLaunch): LaunchProgram {
         boundingCapabilities: launch.boundingCapabilities,
         parentDeathSignal: launch.parentDeathSignal,
         gate: true,
+        findsProgram: launch.withoutMonitor === true,
         startHooks: spec.hooks?.startContainer ?? [],
       }),
     ],

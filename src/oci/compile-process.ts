@@ -19,6 +19,8 @@ export interface ProcessLaunch {
   parentDeathSignal?: number | undefined;
   /** Waits for "start" before it executes. */
   gate: boolean;
+  /** Engines expect of `create`, and not of `start`, to say that the program is not there. */
+  findsProgram?: boolean;
   /** Run behind the gate. */
   startHooks?: readonly Hook[];
 }
@@ -45,15 +47,14 @@ export function compileProcess(launch: ProcessLaunch): Step[] {
     ...compileMemoryPolicy(linux.memoryPolicy),
     ...compileLabels(process),
     ...(noNewPrivs ? [noNewPrivsStep] : []),
-    ...(noNewPrivs
-      ? []
-      : compileSeccompStep(seccomp, "before privileges are dropped: noNewPrivileges is not set")),
+    ...(noNewPrivs ? [] : compileEarlyFilter(launch)),
     ...compileChdir(process.cwd, "first"),
     ...compileCredentials(launch),
     ...compileDeathSignal(launch.parentDeathSignal),
     ...(noNewPrivs && !isLate
       ? compileSeccompStep(seccomp, "the last step while somebody is there to hand its listener on")
       : []),
+    ...compileLateFind(launch, isLate),
     ...(launch.gate ? [gateStep] : []),
     ...compileStartHooks(launch.startHooks ?? []),
     ...(isLate ? compileSeccompStep(seccomp, "last, so that it need not allow the set-up") : []),
@@ -211,6 +212,41 @@ const gateStep: Step = {
     source: "OCI runtime-spec runtime.md#lifecycle",
   },
 };
+
+/** A filter that is in force may kill who asks for the program. */
+function compileEarlyFilter(launch: ProcessLaunch): Step[] {
+  if (launch.seccomp === undefined) return [];
+  const when = "before privileges are dropped: noNewPrivileges is not set";
+  return [...compileFind(launch), ...compileSeccompStep(launch.seccomp, when)];
+}
+
+/** As the container's user, where there is no filter yet. */
+function compileLateFind(launch: ProcessLaunch, isLate: boolean): Step[] {
+  return launch.seccomp === undefined || isLate ? compileFind(launch) : [];
+}
+
+function compileFind({ process, env, findsProgram }: ProcessLaunch): Step[] {
+  const name = process.args?.[0] ?? "";
+  // What is relative can be found from the working directory only.
+  const isRelative = name.includes("/") && !name.startsWith("/");
+  if (findsProgram !== true || name === "" || isRelative) return [];
+  const prefix = Buffer.from("PATH=");
+  const line = env.find((entry) => prefix.equals(entry.subarray(0, prefix.length)));
+  return [
+    {
+      op: "findProgram",
+      name,
+      path: line === undefined ? defaultPath : Buffer.from(line).toString("utf8").slice(prefix.length),
+      because: {
+        why: "a program that is not there is an error of create: engines then answer with 127 or 126",
+        source: "runc create",
+      },
+    },
+  ];
+}
+
+/** What exec searches where the environment has no PATH (pause/exec-steps.c). */
+const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 function compileExecute({ process, env }: ProcessLaunch): Step {
   const argv = process.args ?? [];

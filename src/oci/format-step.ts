@@ -208,6 +208,7 @@ const formatters: Formatters = {
   sync: () => "",
   runHook: ({ path, timeoutSeconds }) =>
     `${path}${timeoutSeconds === 0 ? "" : `, at most ${timeoutSeconds} s`}`,
+  findProgram: ({ name }) => name,
   waitGate: () => "",
   exec: ({ argv, env }) => command(argv, env),
   execFd: ({ fd, argv, env }, name) => `${name(fd)}: ${command(argv, env)}`,

@@ -20,7 +20,7 @@ export function explainFailure(error: unknown, process: Process | undefined): un
 
 function describe(step: string, { args = [], cwd }: Process, words: string): string | undefined {
   if (step === "chdir") return `chdir to cwd (${JSON.stringify(cwd)}) set in config.json failed: ${words}`;
-  if (step !== "exec" && step !== "execve") return undefined;
+  if (step !== "exec" && step !== "execve" && step !== "findProgram") return undefined;
   const program = args[0] ?? "";
   const quoted = JSON.stringify(program);
   if (words === inWords["ENOENT"])

@@ -40,11 +40,25 @@ describe("cricket oci", requires("root", "package:busybox-static"), () => {
     assert.match(await fails("state", id), /container does not exist/);
   });
 
-  it("`run` reports a program that is not there and leaves nothing", async () => {
+  it("`create` and `run` report a program that is not there and leave nothing", async () => {
     const id = fixture.newId();
-    fixture.write(["nosuch"]);
-    assert.match(await fails("run", id), /executable file not found in \$PATH/);
-    assert.match(await fails("state", id), /container does not exist/);
+    const programs: [name: string, message: RegExp][] = [
+      ["nosuch", /exec: \\"nosuch\\": executable file not found in \$PATH/],
+      ["/no/such", /exec: \\"\/no\/such\\": stat \/no\/such: no such file or directory/],
+      ["/bin", /exec: \\"\/bin\\": permission denied/],
+    ];
+    for (const [name, message] of programs)
+      for (const verb of ["create", "run"]) {
+        // Before and behind a filter, as root and as the container's user.
+        for (const noNewPrivileges of [true, false]) {
+          fixture.write([name], ({ process, linux = {} }) => {
+            Object.assign(process ?? {}, { noNewPrivileges });
+            Object.assign(linux, { seccomp: { defaultAction: "SCMP_ACT_ALLOW" } });
+          });
+          assert.match(await fails(verb, id), message);
+          assert.match(await fails("state", id), /container does not exist/);
+        }
+      }
   });
 
   it("`run` ends as a killed program does when the signal it passes on kills it", async () => {
