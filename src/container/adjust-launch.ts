@@ -1,4 +1,6 @@
 // Asks everybody who may change a launch, one after the other, and applies what they say.
+import { invalidArgument } from "../base/errors.ts";
+import type { CgroupManager } from "../linux/cgroup/cgroup-manager.ts";
 import type { CgroupResources } from "../linux/cgroup/cgroup-resources.ts";
 import { parseSpec, stringifySpec } from "../oci/parse-spec.ts";
 import { cgroupResourcesOf } from "../oci/runtime/cgroup-limits.ts";
@@ -14,7 +16,7 @@ import type { Container, ContainerStore } from "./container-store.ts";
 export interface AdjustRequest {
   container: Container;
   sandbox: Sandbox;
-  parts: { store: ContainerStore; adjusters: readonly LaunchAdjuster[] };
+  parts: { store: ContainerStore; cgroups: CgroupManager; adjusters: readonly LaunchAdjuster[] };
 }
 
 export interface AdjustedSpec extends ContainerSpec {
@@ -47,10 +49,11 @@ export async function adjustLaunch(
   // Names of namespaces, actions of seccomp and the like have come from outside.
   const spec = parseSpec(stringifySpec(current.spec));
   const limits = cgroupResourcesOf(spec.linux?.resources ?? {});
-  parts.store.update(container, {
-    resources: resourcesOf(spec, limits),
-    cgroupPath: spec.linux?.cgroupsPath ?? container.record.cgroupPath,
-  });
+  const cgroupPath = spec.linux?.cgroupsPath ?? container.record.cgroupPath;
+  // All that is in a container's cgroup is killed with it: it must not be anybody else's.
+  if (cgroupPath !== container.record.cgroupPath && parts.cgroups.exists(cgroupPath))
+    throw invalidArgument(`adjustment: cgroup ${cgroupPath} exists already`);
+  parts.store.update(container, { resources: resourcesOf(spec, limits), cgroupPath });
   return { spec, env: current.env, limits, devices };
 }
 

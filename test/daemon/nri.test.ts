@@ -1,5 +1,6 @@
 // NRI plugins on a real daemon: what they are told, what they change, and that none of them stops the node.
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
 import { toInt64, fromInt64 } from "../../cri-api/int64.ts";
 import { v1 as nri } from "../../cri-api/nri/v1/api.js";
@@ -177,6 +178,20 @@ describe("an NRI plugin", requires("root", "overlay", "package:busybox-static"),
     });
   });
 
+  test("puts a container into another cgroup, which goes with it", async () => {
+    const cgroupsPath = `${node.daemon.cgroupParent}/elsewhere`;
+    await withPlugin(
+      "10-cgroup",
+      { CreateContainer: () => ({ adjust: { linux: { cgroupsPath } } }) },
+      async (_plugin, pod) => {
+        const containerId = await pod.start({ name: "main", ...sleeping });
+        const { info } = await node.runtime.containerStatus({ containerId, verbose: true });
+        const { pid } = JSON.parse(info["info"] ?? "{}") as { pid: number };
+        assert.match(readFileSync(`/proc/${pid}/cgroup`, "utf8"), new RegExp(`:${cgroupsPath}$`, "m"));
+      },
+    );
+  });
+
   test("changes an update, and updates other containers by the way", async () => {
     let other = "";
     const memory = { limit: value(40n << 20n) };
@@ -330,6 +345,7 @@ describe("an NRI plugin", requires("root", "overlay", "package:busybox-static"),
       [{ linux: { resources: { rdtClass: { value: "gold" } } } }, /rdt class/],
       [{ linux: { oomScoreAdj: value(5000n) } }, /oom_score_adj 5000/],
       [{ linux: { cgroupsPath: "../../up" } }, /cgroups path/],
+      [{ linux: { cgroupsPath: node.daemon.cgroupParent } }, /cgroup .* exists already/],
       [{ mounts: [{ destination: "relative", type: "tmpfs" }] }, /"relative": not an absolute path/],
     ];
     for (const [index, [adjust, expected]] of cases.entries())

@@ -75,7 +75,7 @@ export class Relay {
     );
     const names = (wire.cdiDevices ?? []).flatMap(({ name }) => name ?? []);
     const devices = names.length === 0 ? [] : await this.#parts.resolveCdi(names, spec);
-    return [...devices, adjustmentFromWire(wire)];
+    return Object.keys(wire).length === 0 ? [] : [...devices, adjustmentFromWire(wire)];
   }
 
   async launchFailed(container: Container): Promise<void> {
