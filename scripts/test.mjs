@@ -28,6 +28,7 @@ const alsoInGuest = [
   "test/kernel/cgroup",
   "test/kernel/snapshot/overlay.test.ts",
   "test/kernel/snapshot/idmapped-overlay.test.ts",
+  "test/daemon/user-namespace-rules.test.ts",
 ];
 
 const guestTimeoutMs = 900_000;

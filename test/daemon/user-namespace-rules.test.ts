@@ -94,7 +94,8 @@ describe(
       const hostPath = join(directory, "busy");
       mkdirSync(hostPath);
       execFileSync("mount", ["-t", "tmpfs", "cricket-busy", hostPath]);
-      const mount = { hostPath, containerPath: "/v", uidMappings: map(first), gidMappings: map(first) };
+      // Without mappings: a tmpfs can be idmapped only from Linux 6.3 on.
+      const mount = { hostPath, containerPath: "/v" };
       await withPod("busy", options(), async (pod) => {
         const containerId = await start(pod, "main", { ...security(), mounts: [mount] });
         await node.runtime.stopContainer({ containerId, timeout: toInt64(0n) });
