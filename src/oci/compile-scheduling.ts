@@ -55,6 +55,7 @@ function compileScheduler(scheduler: Scheduler): Step {
       throw invalidArgument(`process.scheduler.flags has ${JSON.stringify(name)}: not a flag`);
     flags |= flag;
   }
+  if (scheduler.policy === "SCHED_DEADLINE") assertDeadline(scheduler);
   // The number is reserved; the scheduler was never merged.
   if (scheduler.policy === "SCHED_ISO")
     throw invalidArgument("process.scheduler.policy is SCHED_ISO: Linux has no such scheduler");
@@ -69,6 +70,22 @@ function compileScheduler(scheduler: Scheduler): Step {
     periodNs: scheduler.period ?? 0n,
     because: { why: `policy ${scheduler.policy}, while CAP_SYS_NICE is still there`, source },
   };
+}
+
+/** kernel/sched/deadline.c, __checkparam_dl, which says EINVAL to all of it. */
+const shortestRuntimeNs = 1024n;
+
+function assertDeadline({ runtime = 0n, deadline = 0n, period = 0n }: Scheduler): void {
+  const at = "process.scheduler";
+  if (deadline === 0n) throw invalidArgument(`${at}.deadline is missing: SCHED_DEADLINE needs one`);
+  if (runtime < shortestRuntimeNs)
+    throw invalidArgument(
+      `${at}.runtime is ${runtime}: SCHED_DEADLINE needs ${shortestRuntimeNs} ns at least`,
+    );
+  if (runtime > deadline) throw invalidArgument(`${at}.runtime is ${runtime}: longer than the deadline`);
+  // Without a period it is the deadline.
+  if (period !== 0n && period < deadline)
+    throw invalidArgument(`${at}.period is ${period}: shorter than the deadline`);
 }
 
 /**

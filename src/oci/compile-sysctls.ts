@@ -15,6 +15,7 @@ export function compileSysctls(spec: Spec): Step[] {
   const isolated = isolatedTypes(spec.linux);
   return Object.entries(spec.linux?.sysctl ?? {}).map(([name, value]): Step => {
     const type = namespaceOf(name);
+    if (setsName(spec, name)) throw refused(name, "the spec sets it by a property of its own, too");
     if (type === undefined) throw refused(name, "it belongs to no namespace and would change the host");
     if (!isolated.has(type)) throw refused(name, `the container has no ${type} namespace of its own`);
     // One parameter, one file, one value: nothing is ever joined to one string (CVE-2022-0811).
@@ -26,6 +27,14 @@ export function compileSysctls(spec: Spec): Step[] {
       because: { why: `kernel parameter of the ${type} namespace`, source },
     };
   });
+}
+
+/** Which of the two counts would depend on the order of the launch. */
+function setsName({ hostname = "", domainname = "" }: Spec, name: string): boolean {
+  const dotted = name.replaceAll("/", ".");
+  return (
+    (dotted === "kernel.hostname" && hostname !== "") || (dotted === "kernel.domainname" && domainname !== "")
+  );
 }
 
 function refused(name: string, why: string): Error {

@@ -99,9 +99,14 @@ const scheduler = object<Scheduler>({
   period: optional(uint64),
 });
 
-const ioPriority = object<IoPriority>({
+// Go programs leave a zero out.
+const ioPriority: Shape<IoPriority> = (value, at, unknown) => {
+  const { priority = 0, ...rest } = ioPriorityFields(value, at, unknown);
+  return { ...rest, priority };
+};
+const ioPriorityFields = object<Pick<IoPriority, "class"> & { priority?: number }>({
   class: required(oneOf("IOPRIO_CLASS_RT", "IOPRIO_CLASS_BE", "IOPRIO_CLASS_IDLE")),
-  priority: required(integer(0, 7)),
+  priority: optional(integer(0, 7)),
 });
 
 const process = object<Process>({

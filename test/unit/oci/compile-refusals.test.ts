@@ -90,6 +90,27 @@ const refused: [
     /^process\.scheduler\.policy is SCHED_ISO/,
   ],
   [
+    "a deadline scheduler without a deadline",
+    { process: process({ scheduler: { policy: "SCHED_DEADLINE", runtime: 5000n } }) },
+    {},
+    "invalid-argument",
+    /^process\.scheduler\.deadline is missing/,
+  ],
+  [
+    "a deadline scheduler whose runtime is longer than its deadline",
+    { process: process({ scheduler: { policy: "SCHED_DEADLINE", runtime: 5000n, deadline: 4000n } }) },
+    {},
+    "invalid-argument",
+    /^process\.scheduler\.runtime is 5000: longer/,
+  ],
+  [
+    "a domain name that is given twice",
+    { domainname: "a" },
+    { sysctl: { "kernel.domainname": "b" } },
+    "invalid-argument",
+    /^linux\.sysctl\["kernel\.domainname"\]: the spec sets it/,
+  ],
+  [
     "flags of the personality",
     {},
     { personality: { domain: "LINUX", flags: ["X"] } },

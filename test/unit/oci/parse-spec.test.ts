@@ -83,6 +83,11 @@ test("`parseSpec()` notes the path of every property that the spec does not have
   ]);
 });
 
+test("`parseSpec()` takes 0 for an I/O priority that Go left out", () => {
+  const { process } = parse({ process: { ...minimal.process, ioPriority: { class: "IOPRIO_CLASS_IDLE" } } });
+  assert.deepEqual(process?.ioPriority, { class: "IOPRIO_CLASS_IDLE", priority: 0 });
+});
+
 test("`parseSpec()` takes the older properties of intelRdt for monitoring", () => {
   const { linux } = parse({ linux: { intelRdt: { enableCMT: true, enableMBM: false } } });
   assert.deepEqual(linux?.intelRdt, { enableMonitoring: true });
