@@ -9,8 +9,8 @@ export const start: Verb = {
   summary: "execute the program of a created container",
   flags: {},
   arity: [1, 1],
-  async run({ runtime, operands }) {
-    await startContainer(runtime, operands[0] ?? "");
+  async run({ runtime, operands, warn }) {
+    await startContainer(runtime, operands[0] ?? "", warn);
     return 0;
   },
 };

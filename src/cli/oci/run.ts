@@ -24,7 +24,7 @@ async function runDetached({ runtime, flags, operands, warn }: VerbContext): Pro
   const created = await createContainer(runtime, createOptions(id, flags, false));
   created.warnings.forEach(warn);
   try {
-    await startContainer(runtime, id);
+    await startContainer(runtime, id, warn);
     return 0;
   } catch (error) {
     (await deleteContainer(runtime, id, true)).forEach(warn);
@@ -39,7 +39,7 @@ async function runInForeground({ runtime, flags, operands, warn }: VerbContext):
   created.warnings.forEach(warn);
   const remove = async (): Promise<void> => (await deleteContainer(runtime, id, true)).forEach(warn);
   try {
-    const status = await runToEnd(created, () => startContainer(runtime, id));
+    const status = await runToEnd(created, () => startContainer(runtime, id, warn));
     if (!flags.switches.has("keep")) await remove();
     return status;
   } catch (error) {

@@ -53,7 +53,7 @@ function specOf({ store }: Runtime, id: string): Spec | undefined {
 }
 
 /** Kills the first process, also a paused one, and waits for its end. */
-export async function endProcess({ store }: Runtime, state: ContainerState): Promise<void> {
+async function endProcess({ store }: Runtime, state: ContainerState): Promise<void> {
   const pidfd = store.openProcess(state);
   if (pidfd === undefined) return;
   try {

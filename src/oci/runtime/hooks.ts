@@ -1,11 +1,14 @@
 // Hooks that run in the runtime's own namespaces.
-import { messageOf, wrapError } from "../../base/errors.ts";
+import { CricketError, messageOf } from "../../base/errors.ts";
 import { runProgram } from "../../linux/run-program.ts";
 import type { Hook, Hooks } from "../spec.ts";
 import type { PublicState } from "./container-store.ts";
 
 /** What hooks get as their input (runtime.md#state). */
 export type HookState = Pick<PublicState, "ociVersion" | "id" | "pid" | "status" | "bundle" | "annotations">;
+
+/** A hook that failed, was not there or took too long. */
+export class HookError extends CricketError {}
 
 /** A failing hook ends the operation, and those behind it are not run (runtime.md#lifecycle). */
 export async function runHooks(
@@ -35,11 +38,16 @@ async function runHook(name: string, hook: Hook, state: HookState): Promise<void
       path: hook.path,
       argv0: hook.args?.[0] ?? hook.path,
       args: hook.args?.slice(1) ?? [],
-      env: hook.env ?? [],
+      env: hook.env ?? ownEnvironment(),
       input: JSON.stringify(state),
       timeoutMs: (hook.timeout ?? 0) * 1000,
     });
   } catch (error) {
-    throw wrapError(name, error);
+    throw new HookError("internal", `${name}: ${messageOf(error)}`, { cause: error });
   }
+}
+
+/** A hook without an environment of its own has the runtime's, as with runc and crun. */
+function ownEnvironment(): string[] {
+  return Object.entries(process.env).map(([key, value = ""]) => `${key}=${value}`);
 }

@@ -319,9 +319,9 @@ test("`compileContainer()` sets scheduling while the privilege for it is there",
     scheduler: {
       policy: "SCHED_DEADLINE",
       flags: ["SCHED_FLAG_RESET_ON_FORK"],
-      runtime: 5n,
-      deadline: 9n,
-      period: 10n,
+      runtime: 5000n,
+      deadline: 9000n,
+      period: 10000n,
     },
     ioPriority: { class: "IOPRIO_CLASS_BE", priority: 3 },
   });
