@@ -11,6 +11,8 @@ import { isIPv6, type AddressInfo, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { messageOf, wrapError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
+import { releaseMemory } from "../linux/release-memory.ts";
+import { BulkRest } from "./bulk-rest.ts";
 import { RequestTokens } from "./request-tokens.ts";
 import { serveSession, type SessionRequest, type Sessions } from "./serve-session.ts";
 import { TlsFiles, type TlsPaths } from "./tls-files.ts";
@@ -39,6 +41,7 @@ export class StreamingServer {
   readonly #tls: TlsFiles | undefined;
   readonly #tokens = new RequestTokens<SessionRequest>();
   readonly #sockets = new Set<Socket>();
+  readonly #rest: BulkRest;
 
   /** @throws CricketError when it cannot listen there, or the certificate cannot be used */
   static async listen(options: StreamingOptions, sessions: Sessions, log: Log): Promise<StreamingServer> {
@@ -51,6 +54,11 @@ export class StreamingServer {
     this.#options = options;
     this.#sessions = sessions;
     this.#log = log;
+    this.#rest = new BulkRest(() => {
+      releaseMemory().catch((error: unknown) =>
+        log.debug("memory not released", { error: messageOf(error) }),
+      );
+    });
     this.#tls = options.tls === undefined ? undefined : new TlsFiles(options.tls);
     const timeoutMs = options.creationTimeoutMs;
     const limits = {
@@ -86,6 +94,7 @@ export class StreamingServer {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     for (const socket of this.#sockets) socket.destroy();
     await closed;
+    this.#rest.close();
   }
 
   #listen(): Promise<void> {
@@ -98,10 +107,14 @@ export class StreamingServer {
 
   #track(socket: Socket): void {
     this.#sockets.add(socket);
+    this.#rest.begin();
     socket.setKeepAlive(true, keepAliveMs);
     // Keystrokes must not wait for the acknowledgement of the one before.
     socket.setNoDelay(true);
-    socket.once("close", () => this.#sockets.delete(socket));
+    socket.once("close", () => {
+      this.#sockets.delete(socket);
+      this.#rest.end(socket.bytesRead + socket.bytesWritten);
+    });
   }
 
   // The certificate is needed when the client connects, which is right after its address was asked for.

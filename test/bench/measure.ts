@@ -67,9 +67,9 @@ export async function measure(
     await bench.lifeCycles(true, options.rounds);
     await bench.startUps(options.rounds);
     await bench.lists();
+    await bench.streams();
     await bench.podMemory(false);
     await bench.podMemory(true);
-    await bench.streams();
     bench.noteDaemon("daemon, at the end");
     return {
       label: target.label,
