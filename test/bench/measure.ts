@@ -4,7 +4,7 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import type { CriClient } from "../../cri-api/client.ts";
+import { RpcError, type CriClient } from "../../cri-api/client.ts";
 import { v1 } from "../../cri-api/runtime/v1/api.js";
 import { containerConfig, podConfig } from "../support/pod.ts";
 import type { BenchImages } from "./bench-images.ts";
@@ -17,6 +17,8 @@ export interface BenchOptions {
   rounds: number;
   smallPulls: number;
   bigPulls: number;
+  /** Containers of the long lists; 0: none are made. */
+  listed: number;
   /** Ends the measurement; what it has made is removed. */
   signal: AbortSignal;
 }
@@ -42,9 +44,9 @@ export interface Measurement {
 }
 
 const warmUpRounds = 2;
-const listedPods = 10;
-const containersPerListedPod = 5;
-const listRounds = 100;
+/** Lists and statistics of fifty containers, and of as many as options ask for. */
+const shortList = { pods: 10, containersPerPod: 5, rounds: 100 };
+const longList = { containersPerPod: 50, rounds: 20 };
 const memoryPods = 10;
 const streamRounds = 3;
 const streamedMib = 256;
@@ -66,11 +68,13 @@ export async function measure(
     await bench.lifeCycles(false, options.rounds);
     await bench.lifeCycles(true, options.rounds);
     await bench.startUps(options.rounds);
-    await bench.lists();
+    await bench.lists(shortList);
     await bench.streams();
     await bench.podMemory(false);
     await bench.podMemory(true);
     bench.noteDaemon("daemon, at the end");
+    if (options.listed > 0)
+      await bench.lists({ ...longList, pods: Math.ceil(options.listed / longList.containersPerPod) });
     return {
       label: target.label,
       version: `${version.runtimeName} ${version.runtimeVersion}`,
@@ -81,6 +85,23 @@ export async function measure(
   } finally {
     await bench.removeAllPods();
     fs.rmSync(logs, { recursive: true, force: true });
+  }
+}
+
+interface ListSize {
+  pods: number;
+  containersPerPod: number;
+  rounds: number;
+}
+
+/** Older peers have no statistics of pods, and no metrics. */
+async function isImplemented(call: () => Promise<unknown>): Promise<boolean> {
+  try {
+    await call();
+    return true;
+  } catch (error) {
+    if (error instanceof RpcError && error.status === "UNIMPLEMENTED") return false;
+    throw error;
   }
 }
 
@@ -162,19 +183,22 @@ class Bench {
     }
   }
 
-  /** Lists and stats with fifty containers. */
-  async lists(): Promise<void> {
+  async lists({ pods, containersPerPod, rounds }: ListSize): Promise<void> {
     const { runtime } = this.#client;
-    const containers = Array.from({ length: containersPerListedPod }, (_, number) => `c${number}`);
-    for (let i = 0; i < listedPods; i++) await this.#runPod(this.#podConfig(true), containers);
-    const count = listedPods * containersPerListedPod;
+    const containers = Array.from({ length: containersPerPod }, (_, number) => `c${number}`);
+    for (let i = 0; i < pods; i++) await this.#runPod(this.#podConfig(true), containers);
+    const count = pods * containersPerPod;
     const listed = (await runtime.listContainers({})).containers.length;
     if (listed !== count) throw new Error(`ListContainers shows ${listed} containers, not ${count}`);
-    for (let i = 0; i < listRounds; i++) {
-      await this.samples.time(`ListContainers (${count})`, () => runtime.listContainers({}));
-      await this.samples.time(`ListPodSandbox (${listedPods})`, () => runtime.listPodSandbox({}));
-      await this.samples.time(`ListContainerStats (${count})`, () => runtime.listContainerStats({}));
-    }
+    const calls = new Map<string, () => Promise<unknown>>([
+      [`ListContainers (${count})`, () => runtime.listContainers({})],
+      [`ListPodSandbox (${pods})`, () => runtime.listPodSandbox({})],
+      [`ListContainerStats (${count})`, () => runtime.listContainerStats({})],
+      [`ListPodSandboxStats (${pods} of ${count})`, () => runtime.listPodSandboxStats({})],
+      [`ListPodSandboxMetrics (${pods} of ${count})`, () => runtime.listPodSandboxMetrics({})],
+    ]);
+    for (const [name, call] of calls) if (!(await isImplemented(call))) calls.delete(name);
+    for (let i = 0; i < rounds; i++) for (const [name, call] of calls) await this.samples.time(name, call);
     this.noteDaemon(`daemon, with ${count} containers`);
     await this.removeAllPods();
   }
