@@ -47,11 +47,12 @@ export function nodeStats(parts: NodeStatsParts, config: StatsConfig): StatsUseC
     ofSandboxes: (sandboxes) =>
       stats.ofSandboxes(sandboxes.map(({ record }) => parts.sandboxes.get(record.id))),
     metricDescriptors: () => descriptors,
-    metricsOf: (sandboxes) =>
+    metricsOf: (sandboxes, use) =>
       collectPodMetrics(
         sandboxes.map(({ record }) => parts.sandboxes.get(record.id)),
         sources,
         families,
+        use,
       ),
   };
 }

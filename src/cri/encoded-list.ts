@@ -70,6 +70,11 @@ export function* inChunks<Item>(
   if (chunk.length > 0) yield joinItems(chunk);
 }
 
+/** A message whose field 1 is the repeated field with these encoded items. */
+export function asOneMessage(items: readonly Uint8Array[]): EncodedMessage {
+  return joinItems(items.map((item) => [item]));
+}
+
 /** The messages as a streaming RPC sends them. */
 export async function* sendEach<Message>(
   messages: Iterable<Message> | Promise<Iterable<Message>>,

@@ -78,12 +78,13 @@ interface Pass<S, C> {
   interfaces: ReadonlyMap<string, readonly NamedInterface[]>;
 }
 
-/** Ended containers have no metrics: nothing of them runs. */
-export async function collectPodMetrics<S extends MetricSandbox, C extends MetricContainer>(
+/** Hands the metrics of one pod after the other to `use`. Ended containers have none: nothing of them runs. */
+export async function collectPodMetrics<S extends MetricSandbox, C extends MetricContainer, T>(
   sandboxes: readonly S[],
   parts: PodMetricsParts<S, C>,
   families: ReadonlySet<MetricFamily>,
-): Promise<PodMetrics[]> {
+  use: (pod: PodMetrics) => T,
+): Promise<T[]> {
   const groups = [...families].flatMap((family) => groupOfFamily[family] ?? []);
   const pass: Pass<S, C> = {
     parts,
@@ -92,7 +93,7 @@ export async function collectPodMetrics<S extends MetricSandbox, C extends Metri
     filesystem: families.has("disk") ? await filesystemOf(parts.writableLayerMountpoint) : undefined,
     interfaces: families.has("network") ? await parts.interfacesOf(sandboxes) : new Map(),
   };
-  return mapInSlices(sandboxes, (sandbox) => metricsOfPod(sandbox, pass));
+  return mapInSlices(sandboxes, async (sandbox) => use(await metricsOfPod(sandbox, pass)));
 }
 
 async function filesystemOf(directory: string): Promise<Filesystem> {

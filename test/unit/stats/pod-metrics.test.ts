@@ -51,7 +51,7 @@ async function collect(families: MetricFamily[]) {
     },
     containersOf: () => [container("a"), container("b"), container("c", "exited")],
   };
-  const [pod] = await collectPodMetrics([sandbox], parts, new Set(families));
+  const [pod] = await collectPodMetrics([sandbox], parts, new Set(families), (one) => one);
   assert.ok(pod !== undefined);
   return { pod, reads: reads.toSorted(), groups: [...groups] };
 }
