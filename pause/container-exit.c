@@ -6,18 +6,39 @@ static size_t put_field(char *to, const char *name, uint64_t value) {
   return at + format_decimal(to + at, value);
 }
 
-uint64_t read_oom_kills(int fd) {
+static bool read_counter(int fd, uint64_t *value) {
   char text[512];
   static const char key[] = "oom_kill ";
-  if (fd < 0) return 0;
+  if (fd < 0) return false;
   long size = SYS(pread64, fd, text, sizeof text, 0);
   for (long at = 0; at + (long)sizeof key - 1 < size; at++) {
     // The key at the beginning of a line: "oom_group_kill 0" must not match.
     if ((at > 0 && text[at - 1] != '\n') || memcmp(text + at, key, sizeof key - 1) != 0) continue;
     const char *digits = text + at + sizeof key - 1;
-    return parse_decimal(&digits, text + size);
+    *value = parse_decimal(&digits, text + size);
+    return true;
   }
-  return 0;
+  return false;
+}
+
+bool read_oom_kills(struct monitor *m) {
+  uint64_t in_parent = 0;
+  // The parent's first: a kill between the two is then counted twice. The other way round it would be lost.
+  read_counter(m->oom_parent_fd, &in_parent);
+  if (!read_counter(m->oom_fd, &m->oom_kills)) return false;
+  m->oom_kills_in_parent = in_parent;
+  return true;
+}
+
+uint64_t count_oom_kills(struct monitor *m) {
+  uint64_t in_parent = 0;
+  // systemd removes a scope as soon as it is empty, which can be before its last process has been waited for. Kills
+  // count in all cgroups above as well (v2): what was added there since both were read last was a kill here, or, in
+  // the few milliseconds in which the kernel holds notifications back, one in a neighbour.
+  if (!read_oom_kills(m) && read_counter(m->oom_parent_fd, &in_parent) && in_parent > m->oom_kills_in_parent) {
+    m->oom_kills += in_parent - m->oom_kills_in_parent;
+  }
+  return m->oom_kills > m->oom_kills_before ? m->oom_kills - m->oom_kills_before : 0;
 }
 
 void write_exit_file(const struct monitor *m) {

@@ -86,7 +86,8 @@ static void start_container(struct monitor *m, int index) {
     send_started(m, m->has_exited ? ESRCH : EALREADY, NO_STEP, "open the gate");
     return;
   }
-  m->oom_kills_before = read_oom_kills(m->oom_fd);
+  read_oom_kills(m);
+  m->oom_kills_before = m->oom_kills;
   m->starter = index;
   // The runtime that made the container has opened its gate already: the daemon only says so.
   if (m->adoption.done) {

@@ -16,6 +16,8 @@ enum poll_slot {
   POLL_CHILD,
   POLL_STATUS,
   POLL_CONSOLE,
+  POLL_OOM,
+  POLL_OOM_PARENT,
   POLL_OUTPUT,
   POLL_INPUT = POLL_OUTPUT + 2,
   POLL_CLIENTS
@@ -34,6 +36,8 @@ static int take_options(struct monitor *m, const char **log_path, uint32_t *log_
   struct launch *l = m->launch;
   m->container_dir = take_fd(l, &l->options);
   m->oom_fd = take_fd(l, &l->options);
+  m->oom_parent_fd = take_fd(l, &l->options);
+  m->watches_oom = m->oom_parent_fd >= 0;
   m->kill_fd = take_fd(l, &l->options);
   m->flags = take_u32(&l->options);
   *log_limit = take_u32(&l->options);
@@ -286,8 +290,7 @@ static void child_exited(struct monitor *m) {
   // In a pid namespace of its own the kernel has killed the rest by now. In a shared one nothing of the container may
   // outlive its first process.
   if (m->kill_fd >= 0) write_fd(m->kill_fd, "1", 1);
-  uint64_t kills = read_oom_kills(m->oom_fd);
-  m->exited.oom_kills = kills > m->oom_kills_before ? kills - m->oom_kills_before : 0;
+  m->exited.oom_kills = count_oom_kills(m);
   m->drain_budget = DRAIN_BUDGET;
   m->drain_until_ns = m->kill_fd >= 0 ? clock_ns(CLOCK_MONOTONIC_ID) + DRAIN_NS : 0;
 }
@@ -297,6 +300,9 @@ static void prepare_polls(struct monitor *m, struct pollfd *polls) {
   polls[POLL_CHILD] = (struct pollfd){.fd = m->pidfd, .events = POLLIN};
   polls[POLL_STATUS] = (struct pollfd){.fd = m->status_fd, .events = POLLIN};
   polls[POLL_CONSOLE] = (struct pollfd){.fd = m->adoption.console, .events = POLLIN};
+  // The counters are read as they change (memory.events wakes who polls it), see count_oom_kills.
+  polls[POLL_OOM] = (struct pollfd){.fd = m->watches_oom ? m->oom_fd : -1, .events = POLLPRI};
+  polls[POLL_OOM_PARENT] = (struct pollfd){.fd = m->watches_oom ? m->oom_parent_fd : -1, .events = POLLPRI};
   for (int i = 0; i < 2; i++) {
     bool room = m->output[i] >= 0 && output_room(m, i) >= MIN_OUTPUT_ROOM;
     polls[POLL_OUTPUT + i] = (struct pollfd){.fd = room ? m->output[i] : -1, .events = POLLIN};
@@ -360,6 +366,7 @@ static bool turn(struct monitor *m) {
   }
   if (polls[POLL_STATUS].revents != 0) read_status(m);
   if (polls[POLL_CONSOLE].revents != 0) take_console(m);
+  if (polls[POLL_OOM].revents != 0 || polls[POLL_OOM_PARENT].revents != 0) m->watches_oom = read_oom_kills(m);
   if (polls[POLL_INPUT].revents != 0) input_flush(&m->input);
   if (polls[POLL_LISTEN].revents != 0) accept_client(m);
   serve_clients(m, polls);

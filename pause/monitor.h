@@ -14,6 +14,7 @@ struct monitor {
   struct launch *launch;
   int container_dir;
   int oom_fd;
+  int oom_parent_fd;  // of the cgroup above, where somebody else may remove the container's own; or -1
   int kill_fd;
   uint32_t flags;
   int64_t stall_ns;  // how long a client may block the container's output without reading anything
@@ -31,6 +32,9 @@ struct monitor {
   struct input input;
   struct log log;
   uint64_t oom_kills_before;
+  uint64_t oom_kills;            // the last that could be read
+  uint64_t oom_kills_in_parent;  // at the same time
+  bool watches_oom;
   bool start_failed;
   bool abandoned;  // the daemon does not wait any more for the runtime that makes the container
   bool has_exited;
@@ -60,8 +64,11 @@ uint32_t output_room(const struct monitor *m, int stream);
 // Drops those who block the container for too long; returns the next deadline (CLOCK_MONOTONIC), or INT64_MAX.
 int64_t drop_stalled_clients(struct monitor *m);
 
-// The oom_kill counter of memory.events (cgroup v2) or memory.oom_control (v1); 0 when it cannot be read.
-uint64_t read_oom_kills(int fd);
+// Reads the oom_kill counter of memory.events (cgroup v2) or memory.oom_control (v1). False, and nothing is changed, when
+// the cgroup has gone.
+bool read_oom_kills(struct monitor *m);
+// The kills since the gate was opened, also when the cgroup has gone with its counter.
+uint64_t count_oom_kills(struct monitor *m);
 void write_exit_file(const struct monitor *m);
 
 #endif

@@ -8,26 +8,35 @@ import { missingPackages } from "./debian-packages.mjs";
 import { root } from "./step.mjs";
 
 const needed = ["user-mode-linux", "kmod"];
+
+/**
+ * The guest as one of several machines: with one of its security modules (the kernel has both and can use one), and
+ * with the tests as all there is, or as a service of the host's systemd.
+ */
+const machines = {
+  apparmor: { lsm: "apparmor", needed },
+  selinux: { lsm: "selinux", needed },
+  systemd: { lsm: "apparmor", needed: [...needed, "systemd", "dbus"], units: true },
+};
 const diskBytes = 4 * 1024 ** 3;
 
-/** Why the guest cannot run here, or undefined. */
-export function cannotRunGuest() {
+/** Why the guest cannot be this machine here, or undefined. */
+export function cannotRunGuest(machine) {
   if (process.arch !== "x64") return "needs user-mode-linux, which is for x86-64 only";
-  const missing = missingPackages(["test"]).find((entry) => needed.includes(entry.name));
+  const missing = missingPackages(["test"]).find((entry) => machines[machine].needed.includes(entry.name));
   return missing === undefined ? undefined : `needs the package ${missing.name}`;
 }
 
 /**
- * Boots the guest with one of its security modules, "apparmor" or "selinux" (the kernel has both and can use one), runs
- * `node <args>` there in the checkout and turns it off. Paths in `args` may use `/run/job/`
- * for the directory whose files `afterwards(directory)` can read. Returns node's exit status; 124 when the guest was
- * still up after `timeoutMs`, 125 when it ended without having run node.
+ * Boots the guest as one of the machines above, runs `node <args>` there in the checkout and turns it off. Paths in
+ * `args` may use `/run/job/` for the directory whose files `afterwards(directory)` can read. Returns node's exit
+ * status; 124 when the guest was still up after `timeoutMs`, 125 when it ended without having run node.
  */
-export async function runInGuest(args, { lsm, timeoutMs }, afterwards) {
+export async function runInGuest(args, { machine, timeoutMs }, afterwards) {
   const job = fs.mkdtempSync(path.join(os.tmpdir(), "cricket-guest-"));
   try {
-    writeJob(job, args);
-    const timedOut = await boot(job, lsm, timeoutMs);
+    writeJob(job, machines[machine], args);
+    const timedOut = await boot(job, machines[machine].lsm, timeoutMs);
     afterwards(job);
     if (timedOut) return 124;
     return readStatus(job);
@@ -36,12 +45,16 @@ export async function runInGuest(args, { lsm, timeoutMs }, afterwards) {
   }
 }
 
-function writeJob(job, args) {
+function writeJob(job, { units }, args) {
   fs.writeFileSync(path.join(job, "checkout"), root);
   fs.writeFileSync(path.join(job, "node"), process.execPath);
   fs.writeFileSync(path.join(job, "arguments"), args.join("\n"));
-  fs.copyFileSync(path.join(root, "test", "guest", "init.sh"), path.join(job, "init.sh"));
-  fs.chmodSync(path.join(job, "init.sh"), 0o755);
+  const files = path.join(root, "test", "guest");
+  for (const name of ["init.sh", "run.sh", "systemd.sh"]) {
+    fs.copyFileSync(path.join(files, name), path.join(job, name));
+    fs.chmodSync(path.join(job, name), 0o755);
+  }
+  if (units === true) fs.cpSync(path.join(files, "units"), path.join(job, "units"), { recursive: true });
   const disk = path.join(job, "disk");
   fs.writeFileSync(disk, "");
   fs.truncateSync(disk, diskBytes);

@@ -94,17 +94,41 @@ async function runSuite(suite, directory) {
   if (suite.files.length === 0) return [];
   const start = performance.now();
   process.stdout.write(`\n== ${suite.name}: ${suite.files.length} files\n`);
-  const unable = suite.name === "guest" ? cannotRunGuest() : undefined;
+  const tests = [];
+  for (const part of partsOf(suite)) tests.push(...(await runPart(part, directory)));
+  process.stdout.write(`== ${suite.name}: ${seconds(start)}\n`);
+  return tests;
+}
+
+/** The guest is several machines, one after the other; all files but a few run on the first. */
+function partsOf(suite) {
+  if (suite.name !== "guest") return [suite];
+  return ["apparmor", "selinux", "systemd"]
+    .map((machine) => ({
+      ...suite,
+      machine,
+      files: suite.files.filter((file) => machineOf(file) === machine),
+    }))
+    .filter((part) => part.files.length > 0);
+}
+
+function machineOf(file) {
+  if (file.startsWith("test/guest/systemd/")) return "systemd";
+  return path.basename(file).startsWith("selinux") ? "selinux" : "apparmor";
+}
+
+async function runPart(suite, directory) {
+  const { machine } = suite;
+  const unable = machine === undefined ? undefined : cannotRunGuest(machine);
   if (unable !== undefined)
     return suite.files.map((file) => ({ name: file, file, result: "skipped", reason: unable }));
-  const results = path.join(directory, `${suite.name}.jsonl`);
-  const status = await (suite.name === "guest" ? runGuestSuite : runHere)(suite, results);
+  const results = path.join(directory, `${suite.name}-${machine ?? "here"}.jsonl`);
+  const status = await (machine === undefined ? runHere : runGuestSuite)(suite, results);
   const tests = readResults(results);
   const failed = tests.some((test) => test.result === "failed");
   // A runner that died, or that failed without saying which test, must not count as a pass.
   if (status !== 0 && !failed)
     tests.push({ name: `the test runner ended with status ${status}`, file: suite.name, result: "failed" });
-  process.stdout.write(`== ${suite.name}: ${seconds(start)}\n`);
   return tests;
 }
 
@@ -112,25 +136,15 @@ async function runSuite(suite, directory) {
 const runHere = (suite, results) =>
   run(process.execPath, nodeArguments(suite, results), { env: { ...process.env, CRICKET_TEST_DIST: "1" } });
 
-/** One boot for each security module of the guest's kernel; all but the tests of SELinux run with AppArmor. */
-async function runGuestSuite(suite, results) {
-  const wantsSelinux = (file) => path.basename(file).startsWith("selinux");
-  const boots = [
-    { lsm: "apparmor", files: suite.files.filter((file) => !wantsSelinux(file)) },
-    { lsm: "selinux", files: suite.files.filter(wantsSelinux) },
-  ].filter(({ files }) => files.length > 0);
-  let worst = 0;
-  for (const { lsm, files } of boots) {
-    const args = nodeArguments({ ...suite, files }, "/run/job/results");
-    const status = await runInGuest(args, { lsm, timeoutMs: guestTimeoutMs }, (job) => {
-      const written = path.join(job, "results");
-      // The guest sees the checkout elsewhere.
-      if (fs.existsSync(written))
-        fs.appendFileSync(results, fs.readFileSync(written, "utf8").replaceAll("/run/checkout/", `${root}/`));
-    });
-    worst = Math.max(worst, status);
-  }
-  return worst;
+function runGuestSuite(suite, results) {
+  const { machine } = suite;
+  const args = nodeArguments(suite, "/run/job/results");
+  return runInGuest(args, { machine, timeoutMs: guestTimeoutMs }, (job) => {
+    const written = path.join(job, "results");
+    // The guest sees the checkout elsewhere.
+    if (fs.existsSync(written))
+      fs.writeFileSync(results, fs.readFileSync(written, "utf8").replaceAll("/run/checkout/", `${root}/`));
+  });
 }
 
 /** In CI everything can be installed, so a test that misses a package there has not been run by mistake. */

@@ -15,7 +15,6 @@ import { readNodeFacts, warmSeccomp } from "./container/node-facts.ts";
 import { recoverContainers } from "./container/recover-containers.ts";
 import { serveCri } from "./cri/serve-cri.ts";
 import { ImageService } from "./image/image-service.ts";
-import { CgroupManager } from "./linux/cgroup/cgroup-manager.ts";
 import { lockFile } from "./linux/file-lock.ts";
 import { HelperBinary } from "./linux/helper-binary.ts";
 import { becomeSubreaper, OrphanReaper } from "./linux/reap.ts";
@@ -29,6 +28,7 @@ import { openStores } from "./open-stores.ts";
 import { Selinux } from "./sandbox/selinux.ts";
 import { probeUserNamespaces } from "./sandbox/user-namespace-support.ts";
 import { nodeStats } from "./node-stats.ts";
+import { openCgroups } from "./open-cgroups.ts";
 import { runtimeHandlers } from "./runtime-handlers.ts";
 import { LayerUsage } from "./snapshot/layer-usage.ts";
 import { openLayerStore } from "./snapshot/open-layer-store.ts";
@@ -101,8 +101,7 @@ async function open(config: Config, log: Log, closing: CleanupStack): Promise<Da
   closing.defer("close network", () => network.close());
   const layerUsage = new LayerUsage(paths.containerLayersRoot);
   const images = await openImages(config, paths, { layers, layerUsage, log });
-  const cgroups = new CgroupManager();
-  closing.defer("remove empty cgroup", () => cgroups.prune(config.cgroup.parent));
+  const cgroups = await openCgroups(config.cgroup, helper, closing);
   const userNamespaces = await probeUserNamespaces(helper, paths.layersRoot);
   const runtimes = runtimeHandlers(config.runtimes, userNamespaces.supported, {
     cgroups,

@@ -33,7 +33,14 @@ function externalHandler(
   { path, root, timeoutMs }: RuntimeConfig,
   parts: ExternalRuntimeParts,
 ): RuntimeHandler {
-  const command = { name, path, root: root === "" ? parts.paths.runtimeRoot(name) : root, timeoutMs };
+  const systemdCgroup = parts.cgroups.driver === "systemd";
+  const command = {
+    name,
+    path,
+    root: root === "" ? parts.paths.runtimeRoot(name) : root,
+    timeoutMs,
+    systemdCgroup,
+  };
   const features = new ProbedFeatures(command, parts);
   return {
     runtime: new ExternalRuntime(name, command, parts),

@@ -38,6 +38,7 @@ import type {
 import type { LifecycleEvents } from "./events/lifecycle-events.ts";
 import type { ImageService } from "./image/image-service.ts";
 import type { CgroupManager } from "./linux/cgroup/cgroup-manager.ts";
+import { podParent } from "./open-cgroups.ts";
 import type { HelperBinary } from "./linux/helper-binary.ts";
 import type { PodNetwork } from "./network/pod-network.ts";
 import { describeSandbox } from "./sandbox/describe-sandbox.ts";
@@ -118,7 +119,7 @@ function sandboxUseCases(parts: DaemonParts): SandboxUseCases {
     log,
     bootId,
     runs: parts.sandboxRuns,
-    cgroupParent: config.cgroup.parent,
+    cgroupParent: podParent(config.cgroup, cgroups),
     allowedSysctls: config.sandbox.allowedSysctls,
     shmSizeBytes: config.sandbox.shmSizeBytes,
     userNamespaces: parts.userNamespaces,

@@ -54,7 +54,7 @@ const defaultCapabilities = [
 // What belongs to a namespace of the pod alone (CVE-2022-0811: kernel.core_pattern does not).
 const allowedSysctls = ["kernel.sem", "kernel.shm*", "kernel.msg*", "fs.mqueue.*", "net.*"];
 
-const cgroupParent = /^(?:\/(?!\.\.?(?:\/|$))[^/\0\n]+)+$/;
+const cgroupParent = /^(?:(?:\/(?!\.\.?(?:\/|$))[^/\0\n]+)+|[\w:.\\-]+\.slice)$/;
 const sysctlPattern = /^[a-z0-9](?:[-\w]*)(?:[./][-\w]+)*(?:[./])?\*?$/i;
 
 const metricFamilies: MetricFamily[] = [
@@ -152,8 +152,8 @@ export function configSchema(helperDir: string): ConfigSchema {
         format: oneOf("text", ["text", "json"]),
       },
       cgroup: {
-        parent: matching("/cricket", cgroupParent, "not an absolute cgroup path below the root"),
-        driver: oneOf("cgroupfs", ["cgroupfs"]),
+        parent: matching("/cricket", cgroupParent, "neither an absolute cgroup path nor the name of a slice"),
+        driver: oneOf("cgroupfs", ["cgroupfs", "systemd"]),
       },
       network: {
         mode: oneOf("auto", ["auto", "bridge", "cni"]),

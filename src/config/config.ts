@@ -15,9 +15,9 @@ export interface LogConfig {
 }
 
 export interface CgroupConfig {
-  /** Where pods without a cgroup_parent live: absolute inside each hierarchy. */
+  /** Where pods without a cgroup_parent live: absolute inside each hierarchy, or the name of a slice for systemd. */
   parent: string;
-  driver: "cgroupfs";
+  driver: "cgroupfs" | "systemd";
 }
 
 export interface NetworkConfig {

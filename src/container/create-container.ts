@@ -11,6 +11,7 @@ import type { SingleFlight } from "../base/single-flight.ts";
 import type { Paths } from "../config/paths.ts";
 import type { ImageService, ResolvedImage } from "../image/image-service.ts";
 import type { CgroupManager } from "../linux/cgroup/cgroup-manager.ts";
+import { memberPath } from "../linux/cgroup/cgroup-path.ts";
 import type { HelperBinary } from "../linux/helper-binary.ts";
 import { signalName, signalNumber } from "../linux/signals.ts";
 import type { Sandbox, SandboxStore } from "../sandbox/sandbox-store.ts";
@@ -121,7 +122,7 @@ function intent(
     stopSignal: stopSignal(config, image),
     resources: config.resources,
     logPath: config.logPath === "" || logDirectory === "" ? "" : join(logDirectory, config.logPath),
-    cgroupPath: `${sandbox.record.cgroupPath}/cricket-${id}`,
+    cgroupPath: memberPath(sandbox.record.cgroupPath, id),
     bootId: parts.bootId,
     createdAtNs: nowNs(),
     committed: false,

@@ -1,5 +1,6 @@
 // The embedded runtime: containers are made by launch programs, without another program.
 import { CleanupStack } from "../base/cleanup-stack.ts";
+import { failpoint } from "../base/failpoint.ts";
 import type { Log } from "../base/log.ts";
 import type { Paths } from "../config/paths.ts";
 import type { CgroupManager } from "../linux/cgroup/cgroup-manager.ts";
@@ -9,7 +10,7 @@ import { loadBundle } from "./bundle.ts";
 import type { ContainerRuntime, LaunchedContainer } from "./container-runtime.ts";
 import { LaunchSync } from "./launch-sync.ts";
 import { prepareExec } from "./prepare-exec.ts";
-import { prepareLaunch, type LaunchRequest } from "./prepare-launch.ts";
+import { cgroupLimits, prepareLaunch, type LaunchRequest } from "./prepare-launch.ts";
 import { signalInit } from "./signal-init.ts";
 
 export interface EmbeddedRuntimeParts {
@@ -36,6 +37,17 @@ export function embeddedRuntime({ cgroups, paths, log }: EmbeddedRuntimeParts): 
 }
 
 async function launch(request: LaunchRequest, log: Log): Promise<LaunchedContainer> {
+  const { container, parts } = request;
+  const hold = await parts.cgroups.reserve(container.record.cgroupPath, cgroupLimits(container, parts));
+  try {
+    failpoint("create-container/cgroup-reserved");
+    return await launchInCgroup(request, log);
+  } finally {
+    await hold.release();
+  }
+}
+
+async function launchInCgroup(request: LaunchRequest, log: Log): Promise<LaunchedContainer> {
   using prepared = await prepareLaunch(request);
   const { container, parts } = request;
   const { id, config, logPath } = container.record;
@@ -50,6 +62,7 @@ async function launch(request: LaunchRequest, log: Log): Promise<LaunchedContain
       stdinOnce: config.stdinOnce,
       maxLogLineBytes: parts.facts.logMaxLineBytes,
       oomEvents: prepared.oomEvents,
+      oomParentEvents: prepared.oomParentEvents,
       killCgroup: prepared.killCgroup,
       onListener: prepared.onListener,
       onSync: (pid, sockets) => sync.run(pid, sockets),

@@ -14,6 +14,7 @@ import {
   invocationFiles,
   type RuntimeCommand,
 } from "../oci/external/runtime-command.ts";
+import { scopeFormOf } from "../linux/cgroup/cgroup-path.ts";
 import { adjustLaunch } from "./adjust-launch.ts";
 import { writeBundle } from "./bundle.ts";
 import type { LaunchedContainer } from "./container-runtime.ts";
@@ -74,6 +75,9 @@ async function prepareBundle(request: LaunchRequest): Promise<ResolvedUser> {
       rootfs: mounts.rootfs,
       volumes: new Map([...volumes.detached.keys()].map((place, index) => [place, mounts.volume(index)])),
       lowestOomScoreAdj: parts.facts.lowestOomScoreAdj,
+      ...(parts.cgroups.driver === "systemd"
+        ? { cgroupsPath: scopeFormOf(container.record.cgroupPath) }
+        : {}),
     },
   );
   writeBundle(id, spec, parts.paths);

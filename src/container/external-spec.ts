@@ -16,6 +16,8 @@ export interface ExternalFacts {
   volumes: ReadonlyMap<string, string>;
   /** The lowest score this process may give; undefined where it may give any. */
   lowestOomScoreAdj: number | undefined;
+  /** linux.cgroupsPath where it is not the cgroup's own: systemd's form. */
+  cgroupsPath?: string;
 }
 
 /** @throws CricketError invalid-argument for what a config.json cannot hold */
@@ -32,7 +34,11 @@ export function externalSpec({ spec, env }: ContainerSpec, facts: ExternalFacts)
       const source = facts.volumes.get(mount.destination);
       return source === undefined ? mount : { ...mount, source };
     }),
-    linux: { ...spec.linux, ...propagationOf(spec) },
+    linux: {
+      ...spec.linux,
+      ...(facts.cgroupsPath === undefined ? {} : { cgroupsPath: facts.cgroupsPath }),
+      ...propagationOf(spec),
+    },
   };
 }
 

@@ -68,7 +68,7 @@ export function prepareExec(
   try {
     const { spec, env } = loadBundle(container, parts.paths);
     const seccomp = spec.linux?.seccomp === undefined ? undefined : compileSeccomp(spec.linux.seccomp);
-    const group = parts.cgroups.execSubgroup(cgroupPath, newId());
+    const group = parts.cgroups.execSubgroup(cgroupPath, newId(), init?.pid);
     try {
       const program = compileExec({
         spec,

@@ -3,8 +3,9 @@
 import { mkdirSync, openSync } from "node:fs";
 import { join } from "node:path";
 import { failedPrecondition, invalidArgument, wrapError } from "../base/errors.ts";
-import type { CgroupJoin } from "../linux/cgroup/cgroup-manager.ts";
+import type { CgroupJoin } from "../linux/cgroup/cgroup-join.ts";
 import { giveCgroup } from "../linux/cgroup/cgroup-owner.ts";
+import { parentOf } from "../linux/cgroup/cgroup-path.ts";
 import type { CgroupResources } from "../linux/cgroup/cgroup-resources.ts";
 import { close, openNamespace } from "../linux/files.ts";
 import type { OnListener } from "../linux/give-listener.ts";
@@ -33,7 +34,7 @@ import { namespaceJoins } from "./build-namespaces.ts";
 import { buildContainerSpec, type ContainerSpec, type SecurityLabels } from "./build-spec.ts";
 import { needsRawEnv, writeBundle } from "./bundle.ts";
 import type { ContainerConfig } from "./container-config.ts";
-import type { ContainerRecord, ContainerUser } from "./container-record.ts";
+import type { ContainerUser } from "./container-record.ts";
 import type { Container } from "./container-store.ts";
 import type { CreateParts } from "./create-container.ts";
 import {
@@ -61,6 +62,7 @@ export interface PreparedLaunch extends Disposable {
   rawEnv: Uint8Array[] | undefined;
   hooks: LateHooks | undefined;
   oomEvents: number | undefined;
+  oomParentEvents: number | undefined;
   killCgroup: number | undefined;
   onListener: OnListener;
 }
@@ -101,7 +103,7 @@ async function prepare(request: LaunchRequest, descriptors: DisposableDescriptor
   const { spec, env } = adjusted ?? built;
   writeBundle(id, spec, parts.paths);
   container.bundle = { spec, env };
-  const cgroup = prepareCgroup(container.record, adjusted ?? built, parts, descriptors);
+  const cgroup = prepareCgroup(container, adjusted ?? built, parts, descriptors);
   const seccomp = spec.linux?.seccomp === undefined ? {} : { seccomp: compileSeccomp(spec.linux.seccomp) };
   const program = compileContainer({
     id,
@@ -132,6 +134,7 @@ async function prepare(request: LaunchRequest, descriptors: DisposableDescriptor
     rawEnv: needsRawEnv(env) ? env : undefined,
     hooks: lateHooks(spec),
     oomEvents: cgroup.oomEvents,
+    oomParentEvents: cgroup.oomParentEvents,
     killCgroup: cgroup.join.killFile,
   };
 }
@@ -144,16 +147,26 @@ function deviceNodes(devices: readonly GrantedDevice[]): Map<string, string> {
 interface PreparedCgroup {
   join: CgroupJoin;
   oomEvents: number | undefined;
+  oomParentEvents: number | undefined;
+}
+
+/** What the container's cgroup is made with. */
+export function cgroupLimits({ record }: Container, { facts }: Pick<CreateParts, "facts">): CgroupResources {
+  const { resources } = record.config;
+  const pidsLimit = BigInt(facts.host.pidsLimit);
+  return { ...resources, pidsLimit, unified: withOomGroup(resources.unified, facts) };
 }
 
 /** The container's cgroup with its limits; init enters it by itself. */
 function prepareCgroup(
-  { cgroupPath, config }: ContainerRecord,
+  container: Container,
   { spec, limits }: { spec: Spec; limits?: CgroupResources },
-  { cgroups, facts }: CreateParts,
+  parts: CreateParts,
   descriptors: DisposableDescriptors,
 ): PreparedCgroup {
-  const asked = limits ?? { ...config.resources, pidsLimit: BigInt(facts.host.pidsLimit) };
+  const { cgroupPath } = container.record;
+  const { cgroups, facts } = parts;
+  const asked = limits ?? cgroupLimits(container, parts);
   cgroups.create(cgroupPath, { ...asked, unified: withOomGroup(asked.unified ?? {}, facts) });
   cgroups.setDevices(cgroupPath, spec.linux?.resources?.devices ?? []);
   const owner = cgroupOwner(spec);
@@ -161,7 +174,11 @@ function prepareCgroup(
   const join = descriptors.use(cgroups.joinFiles(cgroupPath));
   const oomEvents = cgroups.oomEventsFile(cgroupPath);
   if (oomEvents !== undefined) descriptors.add(oomEvents);
-  return { join, oomEvents };
+  // systemd takes an empty scope away with its counters; those of the slice stay.
+  const oomParentEvents =
+    cgroups.driver === "systemd" ? cgroups.oomEventsFile(parentOf(cgroupPath)) : undefined;
+  if (oomParentEvents !== undefined) descriptors.add(oomParentEvents);
+  return { join, oomEvents, oomParentEvents };
 }
 
 function withOomGroup(

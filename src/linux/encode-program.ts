@@ -36,6 +36,8 @@ export interface ExecAdoption extends Adoption {
 export interface MonitorHostOptions {
   containerDir: Descriptor;
   oomEvents?: Descriptor | undefined;
+  /** The same file of the cgroup above. */
+  oomParentEvents?: Descriptor | undefined;
   killCgroup?: Descriptor | undefined;
   stdin: boolean;
   stdinOnce: boolean;
@@ -153,6 +155,7 @@ function encodeMonitorOptions(writer: ProgramWriter, host: MonitorHostOptions): 
     );
   writer.descriptor(host.containerDir);
   writer.descriptor(host.oomEvents);
+  writer.descriptor(host.oomParentEvents);
   writer.descriptor(host.killCgroup);
   const input = (host.stdin ? monitorFlags.stdin : 0) | (host.stdinOnce ? monitorFlags.stdinOnce : 0);
   writer.u32(input | flagsOf(host.adopts));

@@ -32,6 +32,8 @@ export interface MonitorOptions {
   attachStallMs?: number;
   /** memory.events (cgroup v2) or memory.oom_control (v1), open for reading. */
   oomEvents?: Descriptor | undefined;
+  /** The same of the cgroup above, for a cgroup that somebody else removes as soon as it is empty. */
+  oomParentEvents?: Descriptor | undefined;
   /** cgroup.kill of the container's cgroup, open for writing: what remains of it dies with its first process. */
   killCgroup?: Descriptor | undefined;
   onListener?: OnListener | undefined;
@@ -80,6 +82,7 @@ function spawnMonitor(helper: HelperBinary, program: LaunchProgram, options: Mon
       type: "monitor",
       containerDir,
       oomEvents: options.oomEvents,
+      oomParentEvents: options.oomParentEvents,
       killCgroup: options.killCgroup,
       stdin: options.stdin ?? false,
       stdinOnce: options.stdinOnce ?? false,

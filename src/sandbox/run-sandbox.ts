@@ -3,6 +3,7 @@ import { close } from "../linux/files.ts";
 import type { HelperBinary } from "../linux/helper-binary.ts";
 import { createMount, MOUNT_ATTR_RDONLY } from "../linux/mount.ts";
 import { runSpawn, type SpawnedProcess } from "../linux/run-spawn.ts";
+import type { CgroupJoin } from "../linux/cgroup/cgroup-join.ts";
 import type { CgroupManager } from "../linux/cgroup/cgroup-manager.ts";
 import { processStartTime } from "../linux/proc.ts";
 import type { Paths } from "../config/paths.ts";
@@ -148,7 +149,9 @@ function intent(config: SandboxConfig, handler: string, parts: SandboxParts): Sa
     runtimeHandler: handler,
     createdAtNs: BigInt(Date.now()) * 1_000_000n,
     bootId: parts.bootId,
-    cgroupPath: ownsCgroup ? `${parts.cgroupParent}/pod-${id}` : config.cgroupParent,
+    cgroupPath: ownsCgroup
+      ? parts.cgroups.podPath(parts.cgroupParent, id)
+      : parts.cgroups.parentPath(config.cgroupParent),
     ownsCgroup,
     committed: false,
     ips: [],
@@ -189,12 +192,31 @@ async function spawnPause(
   parts: SandboxParts,
 ): Promise<SpawnedProcess> {
   const { record } = sandbox;
+  const path = pauseCgroup(record);
+  const hold = await parts.cgroups.reserve(path);
+  try {
+    parts.cgroups.create(record.cgroupPath);
+    parts.cgroups.create(path);
+    using join = parts.cgroups.joinFiles(path);
+    return await launchPause(sandbox, { hostname, sysctls, join }, parts);
+  } finally {
+    await hold.release();
+  }
+}
+
+interface PauseLaunch {
+  hostname: string;
+  sysctls: Sysctl[];
+  join: CgroupJoin;
+}
+
+async function launchPause(
+  { record }: Sandbox,
+  { hostname, sysctls, join }: PauseLaunch,
+  parts: SandboxParts,
+): Promise<SpawnedProcess> {
   const { namespaces } = record.config.security;
   const maps = podIdMaps(namespaces);
-  parts.cgroups.create(record.cgroupPath);
-  const path = pauseCgroup(record);
-  parts.cgroups.create(path);
-  using join = parts.cgroups.joinFiles(path);
   using rootfs = namespaces.pid === "pod" ? pauseRootfs() : undefined;
   const program = compileSandbox({
     namespaces: {
@@ -213,7 +235,7 @@ async function spawnPause(
       : { rootfs: { mount: rootfs.fd, target: parts.paths.sandboxDir(record.id) } }),
   });
   failpoint("run-sandbox/cgroups-made");
-  return runSpawn(parts.helper, program);
+  return await runSpawn(parts.helper, program);
 }
 
 /** Takes the process over before anything else can fail: from here on releasing the sandbox ends it. */

@@ -5,6 +5,7 @@
 //      └── unwind ◄┘ when a step fails, or at the next start when the daemon died in between
 //
 // READY is never stored: it is derived from "committed, not stopped, pause process alive".
+import { memberPath } from "../linux/cgroup/cgroup-path.ts";
 import type { LinuxResources, SandboxConfig } from "./sandbox-config.ts";
 import type { SelinuxLabels } from "./selinux-label.ts";
 
@@ -47,5 +48,5 @@ export function sandboxKey(config: SandboxConfig): string {
 
 /** The cgroup of the pause process. */
 export function pauseCgroup({ id, cgroupPath }: Pick<SandboxRecord, "id" | "cgroupPath">): string {
-  return `${cgroupPath}/cricket-${id}`;
+  return memberPath(cgroupPath, id);
 }

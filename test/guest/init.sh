@@ -1,7 +1,7 @@
 #!/bin/sh
 # PID 1 of the user-mode-linux guest (scripts/guest.mjs copies it beside its files and boots it): makes the machine
-# that the tests expect, with cgroup v2 only, runs them and turns the guest off. The host's filesystem is the root
-# (hostfs); what tests write to goes to filesystems of the guest's own.
+# that the tests expect, with cgroup v2 only, and runs them, or has a systemd run them. The host's filesystem is the
+# root (hostfs); what tests write to goes to filesystems of the guest's own.
 job=$(dirname "$0")
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
@@ -33,18 +33,11 @@ ln -s /usr/lib/uml/modules /run/modules/lib/modules
 for module in overlay veth bridge nf_tables nft_chain_nat nft_masq; do
     modprobe -q -d /run/modules $module || echo "guest: no module $module"
 done
+ip link set lo up
+hostname guest
+[ -d /run/job/units ] && . /run/job/systemd.sh
 # systemd keeps processes out of the root cgroup, and so do the tests' machines.
 for controller in cpu io memory pids cpuset hugetlb; do
     echo "+$controller" 2>/dev/null >/sys/fs/cgroup/cgroup.subtree_control
 done
-ip link set lo up
-hostname guest
-
-export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TMPDIR=/tmp
-export CRICKET_GUEST=1 CRICKET_TEST_DIST=1
-cd /run/checkout || exit 1
-xargs -d '\n' "$(cat /run/job/node)" </run/job/arguments
-echo $? >/run/job/status
-sync
-echo o >/proc/sysrq-trigger
-sleep 60
+exec /run/job/run.sh

@@ -4,6 +4,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { messageOf } from "../../base/errors.ts";
 import type { HelperBinary } from "../../linux/helper-binary.ts";
+import type { SystemdCgroupManager } from "../../linux/systemd/systemd-cgroup-manager.ts";
 import type { Runtime } from "../../oci/runtime/runtime.ts";
 import { UsageError } from "../command.ts";
 import { parseFlags, type FlagTable, type ParsedFlags } from "./flags.ts";
@@ -93,8 +94,6 @@ async function runVerb(verb: Verb, argv: readonly string[], globals: ParsedFlags
   const [least, most] = verb.arity;
   if (operands.length < least || operands.length > most)
     throw new UsageError(`${operands.length} operands, but it takes ${verb.operands || "none"}`);
-  if (globals.switches.has("systemd-cgroup"))
-    throw new UsageError("--systemd-cgroup: the systemd cgroup manager is not implemented yet");
   return verb.run({
     runtime: await openRuntime(globals),
     flags,
@@ -108,10 +107,26 @@ async function openRuntime(globals: ParsedFlags): Promise<Runtime> {
   const { RuntimeStore } = await import("../../oci/runtime/container-store.ts");
   const { HelperBinary: Binary } = await import("../../linux/helper-binary.ts");
   let loaded: HelperBinary | undefined;
+  const helper = (): HelperBinary => (loaded ??= Binary.load(helperDirectory()));
+  let systemd: Promise<SystemdCgroupManager> | undefined;
   return {
     store: new RuntimeStore(globals.texts.get("root") ?? defaultRoot),
-    helper: () => (loaded ??= Binary.load(helperDirectory())),
+    helper,
+    usesSystemd: globals.switches.has("systemd-cgroup"),
+    systemd: () => (systemd ??= openSystemd(helper)),
   };
+}
+
+async function openSystemd(helper: () => HelperBinary): Promise<SystemdCgroupManager> {
+  const { SystemdClient } = await import("../../linux/systemd/systemd-client.ts");
+  const { SystemdCgroupManager: Manager } = await import("../../linux/systemd/systemd-cgroup-manager.ts");
+  const { startPlaceholder } = await import("../../linux/systemd/placeholder.ts");
+  const { ociFieldNames } = await import("../../linux/cgroup/field-names.ts");
+  return new Manager({
+    client: new SystemdClient(),
+    startPlaceholder: () => startPlaceholder(helper()),
+    names: ociFieldNames,
+  });
 }
 
 /** build/ beside package.json, which lies above both src and dist/lib; or where the variable says. */

@@ -1,7 +1,8 @@
 // The cgroupfs driver: what sandboxes and containers ask of cgroups, whichever versions the machine has.
-import { closeSync, constants, mkdirSync, openSync } from "node:fs";
-import { errnoOf, failedPrecondition, SyscallError } from "../../base/errors.ts";
+import { closeSync, constants, mkdirSync } from "node:fs";
+import { errnoOf, failedPrecondition, invalidArgument, SyscallError } from "../../base/errors.ts";
 import { replaceDeviceFilter } from "../bpf.ts";
+import { openFile, openJoin, tryOpen, type CgroupJoin } from "./cgroup-join.ts";
 import { applyWrites, applyWritesLive } from "./apply-writes.ts";
 import { readCgroupFile, writeCgroupFile, writeCgroupFileLines } from "./cgroup-file.ts";
 import { readCgroupCounters, type CgroupCounters, type CounterGroup } from "./cgroup-counters.ts";
@@ -33,17 +34,16 @@ import {
 import { controllersFor, planWrites } from "./plan-writes.ts";
 import { readLimits } from "./read-limits.ts";
 
-/** Open descriptors with which a new process enters a cgroup. Disposing closes them. */
-export interface CgroupJoin extends Disposable {
-  /** v1 `tasks` files: the new process, still single-threaded, writes "0" to each. */
-  readonly files: number[];
-  /** The v2 directory for CLONE_INTO_CGROUP; absent without v2. */
-  readonly directory?: number;
-  /** `cgroup.kill` of the v2 directory, write-only; absent before Linux 5.14. */
-  readonly killFile?: number;
+/** Keeps a cgroup that has no process of its own yet. */
+export interface CgroupHold {
+  /** To be called when the process is in, and also when it will never be; a second time does nothing. */
+  release(): Promise<void>;
 }
 
+const nothingHeld: CgroupHold = { release: () => Promise.resolve() };
+
 export class CgroupManager {
+  readonly driver: "cgroupfs" | "systemd" = "cgroupfs";
   readonly layout: CgroupLayout;
   readonly #names: FieldNames;
 
@@ -54,6 +54,28 @@ export class CgroupManager {
   constructor(layout: CgroupLayout = detectCgroupLayout(), names: FieldNames = criFieldNames) {
     this.layout = layout;
     this.#names = names;
+  }
+
+  /** The cgroup that a `cgroup_parent` names. Throws invalid-argument where the driver has no such. */
+  parentPath(parent: string): string {
+    if (parent.endsWith(".slice"))
+      throw invalidArgument(
+        `cgroup_parent ${JSON.stringify(parent)} is a systemd slice, but the cgroup driver is cgroupfs`,
+      );
+    return checkCgroupPath(parent);
+  }
+
+  /** Where a pod goes that came without a `cgroup_parent`. */
+  podPath(parent: string, id: string): string {
+    return `${parent}/pod-${id}`;
+  }
+
+  /**
+   * To be called before `create`, with the same limits, for a cgroup that is to get a process: here nothing has to be
+   * done for it; systemd is asked for it.
+   */
+  reserve(_path: string, _resources?: CgroupResources): Promise<CgroupHold> {
+    return Promise.resolve(nothingHeld);
   }
 
   /**
@@ -76,9 +98,12 @@ export class CgroupManager {
     return listChildren(this.layout, checkCgroupPath(path));
   }
 
-  /** What a process needs to enter the cgroup. */
-  joinFiles(path: string): CgroupJoin {
-    return this.#open(checkCgroupPath(path), "");
+  /**
+   * What a process needs to enter the cgroup. Where the cgroup has gone although `member` lives, a process of it, that
+   * one's own is entered: systemd can lose a scope whose container runs on (runc#4620).
+   */
+  joinFiles(path: string, member?: number): CgroupJoin {
+    return openJoin(this.layout, checkCgroupPath(path), member === undefined ? {} : { member });
   }
 
   /**
@@ -87,48 +112,27 @@ export class CgroupManager {
    * processes may stay where they are. Disposing removes it; while something daemonised lives in it, it stays until
    * the container's cgroup is removed. Without v2 there is no `directory` and no `killFile`.
    */
-  execSubgroup(path: string, id: string): CgroupJoin {
+  execSubgroup(path: string, id: string, member?: number): CgroupJoin {
     const checked = checkCgroupPath(path);
     const { unified } = this.layout;
-    if (unified === undefined) return this.#open(checked, "");
-    const name = `/exec-${id.slice(0, 24)}`;
-    const directory = checkCgroupPath(`${checked}${name}`);
-    makeDirectory(unified.root + directory);
+    if (unified === undefined || (member !== undefined && !this.exists(checked)))
+      return this.joinFiles(checked, member);
+    const subgroup = `/exec-${id.slice(0, 24)}`;
+    const directory = unified.root + checkCgroupPath(`${checked}${subgroup}`);
+    makeDirectory(directory);
     try {
-      const join = this.#open(checked, name);
+      const join = openJoin(this.layout, checked, { subgroup, ...(member === undefined ? {} : { member }) });
       return {
         ...join,
         [Symbol.dispose]: () => {
           join[Symbol.dispose]();
-          removeTree(unified.root + directory);
+          removeTree(directory);
         },
       };
     } catch (error) {
-      removeTree(unified.root + directory);
+      removeTree(directory);
       throw error;
     }
-  }
-
-  #open(path: string, v2Subgroup: string): CgroupJoin {
-    const files: number[] = [];
-    const opened: { directory?: number; killFile?: number } = {};
-    const dispose = (): void => {
-      for (const fd of [...files, opened.directory, opened.killFile]) if (fd !== undefined) closeSync(fd);
-    };
-    try {
-      for (const { root } of this.layout.v1) files.push(openFile(`${root}${path}/tasks`, constants.O_WRONLY));
-      const { unified } = this.layout;
-      if (unified !== undefined) {
-        const directory = `${unified.root}${path}${v2Subgroup}`;
-        opened.directory = openFile(directory, constants.O_RDONLY | constants.O_DIRECTORY);
-        const killFile = tryOpen(`${directory}/cgroup.kill`, constants.O_WRONLY);
-        if (killFile !== undefined) opened.killFile = killFile;
-      }
-    } catch (error) {
-      dispose();
-      throw error;
-    }
-    return { files, ...opened, [Symbol.dispose]: dispose };
   }
 
   /** An open, readable descriptor of the file with the "oom_kill N" line; the caller closes it. */
@@ -152,34 +156,35 @@ export class CgroupManager {
    * `write 5 to .../memory.limit_in_bytes: EBUSY`. For a cgroup with processes use `updateResources`.
    */
   setResources(path: string, resources: CgroupResources): void {
-    applyWrites(this.#plan(path, resources));
+    applyWrites(this.plan(path, resources));
   }
 
   /** Sets limits of a live cgroup: as `setResources`, but a memory limit below what is in use kills nobody. */
   updateResources(path: string, resources: CgroupResources): Promise<void> {
     const checkBeforeUpdate = resources.checkMemoryBeforeUpdate === true;
-    return applyWritesLive(this.#plan(path, resources), { checkBeforeUpdate });
+    return applyWritesLive(this.plan(path, resources), { checkBeforeUpdate });
   }
 
-  #plan(path: string, resources: CgroupResources): CgroupWrite[] {
-    const context = this.#context(path);
+  /** The writes for limits; what they need is switched on first. */
+  protected plan(path: string, resources: CgroupResources): CgroupWrite[] {
+    const checked = checkCgroupPath(path);
     const { unified, kind } = this.layout;
     // On a hybrid machine nobody switched the unified hierarchy's controllers on for this path yet, and on v2 the
     // usual ones are on.
     const needed = controllersFor(resources).filter(
       (controller) => kind !== "v2" || !usualControllers.includes(controller),
     );
-    if (unified !== undefined && needed.length > 0) enableControllers(unified, context.path, needed);
-    return planWrites(resources, context);
+    if (unified !== undefined && needed.length > 0) enableControllers(unified, checked, needed);
+    return this.planFor(checked, resources, readCgroupFile);
   }
 
-  #context(path: string): PlanContext {
-    return { layout: this.layout, path: checkCgroupPath(path), read: readCgroupFile, names: this.#names };
+  protected planFor(path: string, resources: CgroupResources, read: PlanContext["read"]): CgroupWrite[] {
+    return planWrites(resources, { layout: this.layout, path, read, names: this.#names });
   }
 
   /** What is set now; 0 and "" for no limit. `asked`: the resources set last, see readLimits. */
   readResources(path: string, asked: CgroupResources = {}): CgroupLimits {
-    return readLimits(this.#context(path), asked);
+    return readLimits({ layout: this.layout, path: checkCgroupPath(path), read: readCgroupFile }, asked);
   }
 
   /** Replaces the device rules; see resolveDeviceRules for what they mean. Only for a cgroup without children. */
@@ -258,9 +263,10 @@ export class CgroupManager {
    * Removes the cgroup where nothing is left in it, neither processes nor cgroups, and leaves it elsewhere: for the
    * parent of all pods, when the daemon's host is to look as if it had never run.
    */
-  prune(path: string): void {
+  prune(path: string): Promise<void> {
     const checked = checkCgroupPath(path);
     for (const root of allRoots(this.layout)) tryRmdir(root + checked);
+    return Promise.resolve();
   }
 
   /** Moves a running process in, with all its threads: for processes that did not enter by themselves. */
@@ -276,23 +282,5 @@ function makeDirectory(directory: string): void {
     mkdirSync(directory);
   } catch (error) {
     throw new SyscallError("mkdir", errnoOf(error) ?? "EIO", directory);
-  }
-}
-
-function openFile(file: string, flags: number): number {
-  try {
-    return openSync(file, flags);
-  } catch (error) {
-    throw new SyscallError("open", errnoOf(error) ?? "EIO", file);
-  }
-}
-
-function tryOpen(file: string, flags: number): number | undefined {
-  try {
-    return openSync(file, flags);
-  } catch (error) {
-    const errno = errnoOf(error) ?? "EIO";
-    if (errno === "ENOENT") return undefined;
-    throw new SyscallError("open", errno, file);
   }
 }

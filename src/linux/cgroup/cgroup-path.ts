@@ -19,11 +19,13 @@ export function parentOf(path: string): string {
   return path.slice(0, path.lastIndexOf("/"));
 }
 
-/** `<parent>/cricket-<id>`: how every cgroup of a container or pause is called. */
-export function cgroupPathOf(parent: string, id: string): string {
-  if (parent.endsWith(".slice"))
-    throw invalidArgument(
-      `cgroup_parent ${JSON.stringify(parent)} is a systemd slice, but the cgroup driver is cgroupfs`,
-    );
-  return `${checkCgroupPath(parent)}/cricket-${id}`;
+/** A scope as OCI runtimes are told of it, `slice:prefix:name`: the inverse of the one below. */
+export function scopeFormOf(path: string): string {
+  const [slice = "", scope = ""] = path.split("/").slice(-2);
+  return `${slice}:cricket:${scope.slice("cricket-".length, -".scope".length)}`;
+}
+
+/** `<parent>/cricket-<id>`: how every cgroup of a container or pause is called; in a slice of systemd's a scope. */
+export function memberPath(parent: string, id: string): string {
+  return `${parent}/cricket-${id}${parent.endsWith(".slice") ? ".scope" : ""}`;
 }

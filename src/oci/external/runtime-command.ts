@@ -12,6 +12,8 @@ export interface RuntimeCommand {
   root: string;
   /** Of each invocation. */
   timeoutMs: number;
+  /** cgroupsPath is systemd's form, and the runtime makes the scope. */
+  systemdCgroup?: boolean;
 }
 
 /** Files of one invocation; a directory of its own, or the container's for its creation. */
@@ -30,7 +32,8 @@ export function invocationFiles(directory: string): InvocationFiles {
 const consoleSocket = "console.sock";
 
 function globalArgs(command: RuntimeCommand, log: string): string[] {
-  return [command.path, "--root", command.root, "--log", log, "--log-format", "json"];
+  const systemd = command.systemdCgroup === true ? ["--systemd-cgroup"] : [];
+  return [command.path, "--root", command.root, "--log", log, "--log-format", "json", ...systemd];
 }
 
 export interface CreateInvocation {

@@ -1,5 +1,5 @@
 // linux.resources and linux.cgroupsPath in the terms of CgroupManager.
-import { CricketError, invalidArgument } from "../../base/errors.ts";
+import { invalidArgument } from "../../base/errors.ts";
 import type { BlockIoLimits, CgroupResources } from "../../linux/cgroup/cgroup-resources.ts";
 import type {
   BlockIoResources,
@@ -17,7 +17,9 @@ export const ownCgroupParent = "/cricket-oci";
 export function cgroupPathOf(id: string, path: string | undefined): string {
   if (path === undefined || path === "") return `${ownCgroupParent}/${id}`;
   if (/^[^/]*:[^/]*:/.test(path))
-    throw new CricketError("unimplemented", "linux.cgroupsPath: systemd's form is not implemented yet");
+    throw invalidArgument(
+      `linux.cgroupsPath ${JSON.stringify(path)} is systemd's form: it needs --systemd-cgroup`,
+    );
   return path.startsWith("/") ? path : `${ownCgroupParent}/${path}`;
 }
 

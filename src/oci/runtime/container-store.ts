@@ -21,6 +21,8 @@ export interface ContainerState {
   bundle: string;
   rootfs: string;
   cgroupPath: string;
+  /** Absent: plain directories. */
+  cgroupManager?: "systemd";
   /** RFC 3339. */
   created: string;
   annotations: Record<string, string>;

@@ -4,7 +4,9 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, isAbsolute, join, resolve } from "node:path";
 import { CleanupStack } from "../../base/cleanup-stack.ts";
 import { failedPrecondition, invalidArgument } from "../../base/errors.ts";
+import type { CgroupHold } from "../../linux/cgroup/cgroup-manager.ts";
 import { giveCgroup } from "../../linux/cgroup/cgroup-owner.ts";
+import type { CgroupResources } from "../../linux/cgroup/cgroup-resources.ts";
 import { AT_FDCWD, close } from "../../linux/files.ts";
 import { listenAtGate } from "../../linux/gate.ts";
 import type { LaunchProgram } from "../../linux/launch-program.ts";
@@ -31,7 +33,7 @@ import { environmentOf } from "./home.ts";
 import { prepareIntelRdt } from "./intel-rdt.ts";
 import type { MovedNetDevices } from "./net-devices.ts";
 import { readBundle } from "./read-bundle.ts";
-import type { Runtime } from "./runtime.ts";
+import { cgroupsOf, type Runtime } from "./runtime.ts";
 import { sendListener } from "../seccomp-listener.ts";
 
 export interface CreateOptions {
@@ -72,15 +74,16 @@ export async function createContainer(runtime: Runtime, options: CreateOptions):
   store.reserve(options.id);
   undo.defer("remove the directory", () => store.remove(options.id));
   try {
-    const state = firstState(options.id, bundle, spec);
+    const state = firstState(options.id, bundle, spec, await cgroupPlaceOf(runtime, options.id, spec));
     store.save(state);
     store.saveSpec(options.id, spec);
-    prepareCgroup(runtime, state, spec, undo);
+    const hold = await prepareCgroup(runtime, state, spec, undo);
     const { intelRdt } = spec.linux ?? {};
     const enterRdt = intelRdt === undefined ? undefined : prepareIntelRdt(state.id, intelRdt, undo);
     undo.defer("bring the network devices back", () => devices?.moveBack());
     const process = await launch(runtime, { state, spec, options, devices, hooks });
     undo.defer("kill the process", () => void signalPidfd(process.pidfd, 9));
+    await hold.release();
     state.process = { pid: process.pid, startTimeTicks: processStartTime(process.pid) };
     enterRdt?.(process.pid);
     handOut(process, console);
@@ -111,7 +114,17 @@ function checkOptions(spec: Spec, options: CreateOptions): void {
     throw invalidArgument("--console-socket: process.terminal is not set");
 }
 
-function firstState(id: string, bundle: string, spec: Spec): ContainerState {
+type CgroupPlace = Pick<ContainerState, "cgroupPath" | "cgroupManager">;
+
+async function cgroupPlaceOf({ usesSystemd }: Runtime, id: string, spec: Spec): Promise<CgroupPlace> {
+  const path = spec.linux?.cgroupsPath;
+  if (!usesSystemd) return { cgroupPath: cgroupPathOf(id, path) };
+  const { scopePathOf } = await import("./systemd-cgroups.ts");
+  const { systemdRoot } = await import("../../linux/systemd/unit-names.ts");
+  return { cgroupPath: scopePathOf(id, path, systemdRoot()), cgroupManager: "systemd" };
+}
+
+function firstState(id: string, bundle: string, spec: Spec, place: CgroupPlace): ContainerState {
   const path = spec.root?.path ?? "";
   return {
     version: 1,
@@ -119,29 +132,45 @@ function firstState(id: string, bundle: string, spec: Spec): ContainerState {
     ociVersion: spec.ociVersion,
     bundle,
     rootfs: isAbsolute(path) ? path : join(bundle, path),
-    cgroupPath: cgroupPathOf(id, spec.linux?.cgroupsPath),
+    ...place,
     created: new Date().toISOString(),
     annotations: spec.annotations ?? {},
     owner: "root",
   };
 }
 
-function prepareCgroup(
-  { store }: Runtime,
-  { cgroupPath }: ContainerState,
+async function prepareCgroup(
+  runtime: Runtime,
+  state: ContainerState,
   spec: Spec,
   undo: CleanupStack,
-): void {
-  if (store.cgroups.exists(cgroupPath) && store.cgroups.hasProcesses(cgroupPath))
+): Promise<CgroupHold> {
+  const { cgroupPath } = state;
+  const cgroups = await cgroupsOf(runtime, state);
+  if (cgroups.exists(cgroupPath) && cgroups.hasProcesses(cgroupPath))
     throw failedPrecondition(`container's cgroup is not empty: ${cgroupPath}`);
   undo.defer("remove the cgroup", async () => {
-    await store.cgroups.kill(cgroupPath);
-    await store.cgroups.remove(cgroupPath);
+    await cgroups.kill(cgroupPath);
+    await cgroups.remove(cgroupPath);
   });
-  store.cgroups.create(cgroupPath, cgroupResourcesOf(spec.linux?.resources ?? {}));
-  store.cgroups.setDevices(cgroupPath, deviceRulesOf(spec.linux ?? {}));
+  const resources = cgroupResourcesOf(spec.linux?.resources ?? {});
+  const hold = await reserve(runtime, state, resources);
+  undo.defer("release the cgroup", () => hold.release());
+  cgroups.create(cgroupPath, resources);
+  cgroups.setDevices(cgroupPath, deviceRulesOf(spec.linux ?? {}));
   const owner = cgroupOwner(spec);
-  if (owner !== undefined) giveCgroup(store.cgroups.layout, cgroupPath, owner);
+  if (owner !== undefined) giveCgroup(cgroups.layout, cgroupPath, owner);
+  return hold;
+}
+
+async function reserve(
+  { store, systemd }: Runtime,
+  { cgroupPath, cgroupManager, annotations }: ContainerState,
+  resources: CgroupResources,
+): Promise<CgroupHold> {
+  if (cgroupManager !== "systemd") return store.cgroups.reserve(cgroupPath, resources);
+  const { annotatedProperties } = await import("./systemd-cgroups.ts");
+  return (await systemd()).reserve(cgroupPath, resources, annotatedProperties(annotations));
 }
 
 interface Launch {

@@ -7,7 +7,7 @@ import type { ContainerState } from "./container-store.ts";
 import { tryPoststopHooks } from "./hooks.ts";
 import { removeIntelRdt } from "./intel-rdt.ts";
 import type { Spec } from "../spec.ts";
-import type { Runtime } from "./runtime.ts";
+import { cgroupsOf, type Runtime } from "./runtime.ts";
 
 const SIGKILL = 9;
 const killWaitMs = 10_000;
@@ -28,10 +28,10 @@ export async function deleteContainer(runtime: Runtime, id: string, force: boole
     throw failedPrecondition(`cannot delete container ${id} that is not stopped: ${status}`);
   await endProcess(runtime, state);
   const described = { ...store.describe(state), status: "stopped" as const, pid: 0 };
-  const { cgroups } = store;
+  const cgroups = await cgroupsOf(runtime, state);
   await cgroups.kill(state.cgroupPath);
   await cgroups.remove(state.cgroupPath);
-  pruneParent(runtime, state.cgroupPath);
+  await pruneParent(runtime, state.cgroupPath);
   const spec = specOf(runtime, id);
   removeIntelRdt(id, spec?.linux?.intelRdt);
   store.remove(id);
@@ -39,8 +39,8 @@ export async function deleteContainer(runtime: Runtime, id: string, force: boole
 }
 
 /** The runtime's own parent goes with its last container; one that the spec names is somebody else's. */
-function pruneParent({ store }: Runtime, path: string): void {
-  if (path.startsWith(`${ownCgroupParent}/`)) store.cgroups.prune(ownCgroupParent);
+async function pruneParent({ store }: Runtime, path: string): Promise<void> {
+  if (path.startsWith(`${ownCgroupParent}/`)) await store.cgroups.prune(ownCgroupParent);
 }
 
 // A spec that cannot be read must not keep the container.

@@ -2,6 +2,7 @@
 import { openSync } from "node:fs";
 import { failedPrecondition, invalidArgument } from "../../base/errors.ts";
 import { normaliseCapability } from "../../linux/capabilities.ts";
+import type { CgroupJoin } from "../../linux/cgroup/cgroup-join.ts";
 import { close, O_CLOEXEC, O_DIRECTORY, O_PATH } from "../../linux/files.ts";
 import type { LaunchProgram } from "../../linux/launch-program.ts";
 import { spawnDetached } from "../../linux/spawn-detached.ts";
@@ -63,8 +64,8 @@ export async function execInContainer(runtime: Runtime, options: ExecOptions): P
     throw invalidArgument("process.terminal: a detached process needs --console-socket");
   using console = options.consoleSocket === undefined ? undefined : new ConsoleSocket(options.consoleSocket);
   using descriptors = new LaunchDescriptors();
-  const cgroupPath = cgroupBelow(state.cgroupPath, options.cgroup);
-  const program = programOf(runtime, { ...state, cgroupPath }, { ...spec, process }, descriptors);
+  const cgroup = descriptors.use(joinCgroup(runtime, state, options.cgroup));
+  const program = programOf(runtime, { ...state, cgroup }, { ...spec, process }, descriptors);
   try {
     const ran = await spawnDetached(runtime.helper(), program, {
       ...(process.terminal === true ? {} : { stdio: [0, 1, 2] as const }),
@@ -87,9 +88,11 @@ function notifiedState({ ociVersion, id, bundle, annotations, process }: Contain
   return { ociVersion, id, status: "running", pid: process?.pid ?? 0, bundle, annotations };
 }
 
-function cgroupBelow(path: string, below = ""): string {
+/** `below`: an existing cgroup below the container's. */
+function joinCgroup({ store }: Runtime, { cgroupPath, process }: ContainerState, below = ""): CgroupJoin {
   const name = below.replace(/^\/+|\/+$/g, "");
-  return name === "" ? path : `${path}/${name}`;
+  if (name !== "") return store.cgroups.joinFiles(`${cgroupPath}/${name}`);
+  return store.cgroups.joinFiles(cgroupPath, process?.pid);
 }
 
 function assertCanExec(status: ContainerStatus, { ignorePaused }: ExecOptions): void {
@@ -102,7 +105,7 @@ function assertCanExec(status: ContainerStatus, { ignorePaused }: ExecOptions): 
 /** `spec` is the container's with the process to run. */
 function programOf(
   { store }: Runtime,
-  state: ContainerState,
+  state: ContainerState & { cgroup: CgroupJoin },
   spec: Spec,
   descriptors: LaunchDescriptors,
 ): LaunchProgram {
@@ -117,7 +120,7 @@ function programOf(
       spec.process === undefined ? [] : environmentOf(spec.process, `/proc/${state.process?.pid ?? 0}/root`),
     initPidfd,
     command: args,
-    cgroup: descriptors.use(store.cgroups.joinFiles(state.cgroupPath)),
+    cgroup: state.cgroup,
     detached: true,
     ...(joinsMounts(spec) ? { root: descriptors.add(openRoot(state)) } : {}),
     ...(seccomp === undefined ? {} : { seccomp: compileSeccomp(seccomp) }),

@@ -3,13 +3,15 @@ import { failedPrecondition } from "../../base/errors.ts";
 import type { IntelRdt, Resources } from "../linux-spec.ts";
 import { cgroupResourcesOf } from "./cgroup-limits.ts";
 import { updateIntelRdt } from "./intel-rdt.ts";
-import type { Runtime } from "./runtime.ts";
+import { cgroupsOf, type Runtime } from "./runtime.ts";
 
 /** What `resources` does not name stays as it is. */
-export async function updateContainer({ store }: Runtime, id: string, resources: Resources): Promise<void> {
+export async function updateContainer(runtime: Runtime, id: string, resources: Resources): Promise<void> {
+  const { store } = runtime;
   const state = store.get(id);
   if (store.status(state) === "stopped") throw failedPrecondition("container not running");
-  await store.cgroups.updateResources(state.cgroupPath, cgroupResourcesOf(resources));
+  const cgroups = await cgroupsOf(runtime, state);
+  await cgroups.updateResources(state.cgroupPath, cgroupResourcesOf(resources));
   const spec = store.loadSpec(id);
   const before = spec.linux?.resources ?? {};
   const after: Resources = {

@@ -153,15 +153,15 @@ test("`remove()` of a cgroup with processes fails and says so", asRoot, async (t
 test("`prune()` removes a cgroup only where nothing is in it", asRoot, async (t) => {
   const { manager, path, run } = cgroupFixture(t);
   manager.create(`${path}/a/b`);
-  manager.prune(`${path}/a`);
+  await manager.prune(`${path}/a`);
   assert.ok(manager.exists(`${path}/a/b`));
   const child = await run("exec sleep 100", `${path}/a/b`);
-  manager.prune(`${path}/a/b`);
+  await manager.prune(`${path}/a/b`);
   assert.ok(manager.exists(`${path}/a/b`));
   child.kill("SIGKILL");
   await exitOf(child);
   assert.ok(await until(() => !manager.hasProcesses(path)));
-  for (const inner of ["/a/b", "/a", "/a"]) manager.prune(path + inner);
+  for (const inner of ["/a/b", "/a", "/a"]) await manager.prune(path + inner);
   assert.deepEqual(manager.list(path), []);
 });
 

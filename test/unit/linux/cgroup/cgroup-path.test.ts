@@ -1,7 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { cgroupPathOf, checkCgroupPath, parentOf } from "../../../../src/linux/cgroup/cgroup-path.ts";
+import {
+  checkCgroupPath,
+  memberPath,
+  parentOf,
+  scopeFormOf,
+} from "../../../../src/linux/cgroup/cgroup-path.ts";
 
 test("`checkCgroupPath()` accepts kubelet's paths and drops a slash at the end", () => {
   assert.equal(checkCgroupPath("/kubepods/burstable/pod1-2/"), "/kubepods/burstable/pod1-2");
@@ -45,12 +50,10 @@ test("`checkCgroupPath()` never lets a path through that has a part `..`", () =>
   );
 });
 
-test("`cgroupPathOf()` names a container's cgroup and refuses systemd slices", () => {
-  assert.equal(cgroupPathOf("/kubepods/pod1/", "ab"), "/kubepods/pod1/cricket-ab");
-  assert.throws(() => cgroupPathOf("kubepods-pod1.slice", "ab"), {
-    code: "invalid-argument",
-    message: /slice/,
-  });
+test("`memberPath()` names a container's cgroup, in a slice a scope", () => {
+  assert.equal(memberPath("/kubepods/pod1", "ab"), "/kubepods/pod1/cricket-ab");
+  assert.equal(memberPath("/a.slice/a-b.slice", "ab"), "/a.slice/a-b.slice/cricket-ab.scope");
+  assert.equal(scopeFormOf("/a.slice/a-b.slice/cricket-ab.scope"), "a-b.slice:cricket:ab");
 });
 
 test("`parentOf()` ends at the root", () => {

@@ -3,11 +3,11 @@ import { test } from "node:test";
 import { parseResources } from "../../../../src/oci/parse-spec.ts";
 import { cgroupPathOf, cgroupResourcesOf } from "../../../../src/oci/runtime/cgroup-limits.ts";
 
-test("`cgroupPathOf()` takes absolute paths, puts others below its own parent, and refuses systemd's form", () => {
+test("`cgroupPathOf()` takes absolute paths, puts others below its own parent, and wants --systemd-cgroup for systemd's form", () => {
   assert.equal(cgroupPathOf("id", undefined), "/cricket-oci/id");
   assert.equal(cgroupPathOf("id", "/a/b"), "/a/b");
   assert.equal(cgroupPathOf("id", "a"), "/cricket-oci/a");
-  assert.throws(() => cgroupPathOf("id", "system.slice:libpod:x"), /systemd/);
+  assert.throws(() => cgroupPathOf("id", "system.slice:libpod:x"), /needs --systemd-cgroup/);
 });
 
 test("`cgroupResourcesOf()` takes over every property of linux.resources", () => {
