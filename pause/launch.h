@@ -109,7 +109,7 @@ typedef int step_function(struct launch *l, struct cursor *c);
 
 step_function step_fork, step_join_namespaces, step_unshare, step_new_session, step_new_keyring;
 step_function step_parent_death_signal, step_join_cgroup, step_rlimit, step_write_proc, step_sethostname;
-step_function step_setdomainname, step_send_socket;
+step_function step_setdomainname, step_send_socket, step_loopback_up;
 step_function step_set_propagation, step_attach_rootfs, step_mount_fs, step_mount_tree, step_set_mount_attributes;
 step_function step_set_label;
 step_function step_mkdir_in_root, step_mknod_in_root, step_symlink_in_root, step_mask_path, step_readonly_path;

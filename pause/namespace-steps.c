@@ -2,6 +2,7 @@
 #include <linux/keyctl.h>
 #include <linux/magic.h>
 #include <linux/resource.h>
+#include <linux/sockios.h>
 
 #include "launch.h"
 
@@ -279,4 +280,26 @@ int step_send_socket(struct launch *l, struct cursor *c) {
   int result = hand_over(l, HANDED_SOCKET, (int)fd);
   close_fd((int)fd);
   return result < 0 ? failed(l, "sendmsg", result) : 0;
+}
+
+// struct ifreq of linux/if.h, which wants a C library.
+struct device_request {
+  char name[16];
+  int16_t flags;
+  uint8_t rest[22];
+};
+
+#define DEVICE_UP 1
+
+int step_loopback_up(struct launch *l, struct cursor *c) {
+  if (take_end(c) < 0) return -EBADMSG;
+  struct device_request request = {.name = "lo"};
+  long fd = SYS(socket, AF_UNIX_FAMILY, SOCK_SEQPACKET_TYPE | SOCK_CLOEXEC_FLAG, 0);
+  if (fd < 0) return failed(l, "socket", fd);
+  // Any socket reaches the devices of its network namespace (netdevice(7)); a kernel without IPv4 has no AF_INET.
+  long result = SYS(ioctl, fd, SIOCGIFFLAGS, &request);
+  request.flags = (int16_t)(request.flags | DEVICE_UP);
+  if (result == 0) result = SYS(ioctl, fd, SIOCSIFFLAGS, &request);
+  close_fd((int)fd);
+  return result < 0 ? failed(l, "ioctl SIOCSIFFLAGS", result) : 0;
 }

@@ -98,7 +98,8 @@ enum step_op {
   OP_OWN_STDIO = 48,
   OP_SET_LABEL = 49,
   OP_FIND_PROGRAM = 50,
-  OP_COUNT = 51,
+  OP_LOOPBACK_UP = 51,
+  OP_COUNT = 52,
 };
 
 // What a chdir step does beside changing the directory.

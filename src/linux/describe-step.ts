@@ -34,6 +34,7 @@ const descriptions: Descriptions = {
   openPty: () => "open a terminal",
   pivotRoot: () => "change the root",
   changeRoot: () => "change the root",
+  loopbackUp: () => "set the loopback device up",
   scheduler: () => "set the scheduler",
   ioPriority: () => "set the I/O priority",
   cpuAffinity: () => "set the CPU affinity",

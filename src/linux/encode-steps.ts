@@ -59,6 +59,7 @@ export const stepOp: Record<StepAction["op"], number> = {
   sync: 42,
   runHook: 43,
   changeRoot: 44,
+  loopbackUp: 51,
   openMount: 45,
   makeUserNamespace: 46,
   hostDirectory: 47,
@@ -206,6 +207,7 @@ const encoders: Encoders = {
   },
   pivotRoot: nothing,
   changeRoot: (w, step) => w.descriptor(step.root),
+  loopbackUp: nothing,
   umask: (w, step) => w.u32(step.mask),
   personality: (w, step) => w.u32(step.domain),
   scheduler(w, step) {

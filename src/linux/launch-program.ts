@@ -71,6 +71,8 @@ export type StepAction =
   | { op: "setdomainname"; name: string }
   /** socket(2) in the process's netns, handed back over the control socket with SCM_RIGHTS, in program order. */
   | { op: "sendSocket"; domain: number; type: number; protocol: number }
+  /** Sets "lo" of the process's netns up: a new one begins with all its devices down. */
+  | { op: "loopbackUp" }
   // --- the rootfs
   /** mount(NULL, path, NULL, flags): propagation of the host's tree in the new mount namespace. */
   | { op: "setPropagation"; path: string; flags: number }

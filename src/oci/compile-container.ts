@@ -55,6 +55,7 @@ export function compileContainer(launch: ContainerLaunch): LaunchProgram {
       ...(isForkLast ? [] : leaveHost),
       ...compileChildNamespaces(launch),
       ...compileSession(launch.id, process.selinuxLabel),
+      ...compileLoopback(spec),
       ...compileHostname(spec),
       ...compileSysctls(spec),
       ...compileAttachRootfs(launch),
@@ -104,6 +105,18 @@ function assertSupported({ spec, withoutMonitor = false }: ContainerLaunch): voi
 
 function unimplemented(property: string): CricketError {
   return new CricketError("unimplemented", `${property} is not implemented yet`);
+}
+
+/** Of a new network namespace; one that is joined has its owner. Every runtime does it, so programs expect 127.0.0.1. */
+function compileLoopback({ linux }: Spec): Step[] {
+  const isNew = linux?.namespaces?.some(({ type, path }) => type === "network" && path === undefined);
+  if (isNew !== true) return [];
+  return [
+    {
+      op: "loopbackUp",
+      because: { why: "programs expect 127.0.0.1", source: "OCI runtime-spec config-linux.md#namespaces" },
+    },
+  ];
 }
 
 function compileHostname({ hostname, domainname, linux }: Spec): Step[] {

@@ -188,6 +188,7 @@ const formatters: Formatters = {
   openPty: ({ rows, columns, bindConsole }) =>
     `${columns}x${rows}${bindConsole ? ", also as /dev/console" : ""}`,
   pivotRoot: () => "",
+  loopbackUp: () => "",
   changeRoot: ({ root }, name) => (root === undefined ? "" : name(root)),
   umask: ({ mask }) => octal(mask),
   personality: ({ domain }) => `0x${domain.toString(16)}`,

@@ -6,9 +6,10 @@ import type { Process } from "../spec.ts";
 
 /** The environment of a process as bytes; `root` is a path of the container's root on the host. */
 export function environmentOf({ env = [], user }: Process, root: string): Buffer[] {
-  const isSet = env.some((line) => line.startsWith("HOME=") && line !== "HOME=");
-  const lines = isSet ? env : [...env.filter((line) => line !== "HOME="), `HOME=${homeOf(user.uid, root)}`];
-  return lines.map((line) => Buffer.from(line));
+  // Of a name that is set twice the last counts: getenv(3) would find the first.
+  const lines = new Map(env.map((line) => [line.split("=", 1)[0] ?? "", line]));
+  if ((lines.get("HOME") ?? "HOME=") === "HOME=") lines.set("HOME", `HOME=${homeOf(user.uid, root)}`);
+  return [...lines.values()].map((line) => Buffer.from(line));
 }
 
 // A root or a passwd that cannot be read is none: whether the launch goes on is not decided here.

@@ -56,7 +56,7 @@ describe("config.json", requires("root", "package:busybox-static"), () => {
     const report = await fixture.report(
       changeProcess({
         cwd: "/bin",
-        env: ["A=1", "EMPTY=", "PATH=/bin"],
+        env: ["A=0", "EMPTY=", "PATH=/bin", "A=1"],
         user: { uid: 11, gid: 12, umask: 0o27, additionalGids: [13, 14] },
       }),
       ["/bin"],
@@ -269,6 +269,12 @@ describe("config.json", requires("root", "package:busybox-static"), () => {
       ["/bin", false],
       ["/", true],
     ]);
+  });
+
+  it("linux.namespaces: a new network namespace has its loopback device up", async () => {
+    const { interfaces } = await fixture.report();
+    assert.equal(interfaces["lo"]?.up, true);
+    assert.ok(interfaces["lo"]?.addresses.includes("127.0.0.1"));
   });
 
   it("linux.sysctl: in the container, not on the host", async () => {
