@@ -47,6 +47,7 @@ export async function runOci(argv: readonly string[]): Promise<number> {
   let globals: ParsedFlags;
   try {
     globals = parseFlags(argv, globalFlags, false);
+    assertLog(globals);
   } catch (error) {
     process.stderr.write(`cricket oci: ${messageOf(error)}\n`);
     return 1;
@@ -55,6 +56,18 @@ export async function runOci(argv: readonly string[]): Promise<number> {
   if (globals.switches.has("version")) return printVersion();
   if (name === "help" || globals.switches.has("help")) return printHelp();
   return tryVerb(name, rest, globals);
+}
+
+/** A log that cannot be written is said before anything is done: engines read errors from nowhere else. */
+function assertLog({ texts }: ParsedFlags): void {
+  const format = texts.get("log-format") ?? "text";
+  if (format !== "text" && format !== "json") throw new UsageError(`invalid log-format: ${format}`);
+  const log = texts.get("log") ?? "";
+  try {
+    if (log !== "") appendFileSync(log, "", { mode: 0o644 });
+  } catch (error) {
+    throw new UsageError(`--log: ${messageOf(error)}`);
+  }
 }
 
 async function tryVerb(name: string, argv: readonly string[], globals: ParsedFlags): Promise<number> {

@@ -244,5 +244,7 @@ describe("cricket oci", requires("root", "package:busybox-static"), () => {
     assert.equal(status, 1);
     const { level, msg } = JSON.parse(readFileSync(log, "utf8")) as Record<string, string>;
     assert.deepEqual({ level, msg }, { level: "error", msg: "container does not exist" });
+    assert.match(await fails("--log-format", "xml", "list"), /invalid log-format: xml/);
+    assert.match(await fails("--log", "/nowhere/log", "list"), /--log: .*ENOENT/);
   });
 });
