@@ -2,6 +2,7 @@
 // devices, and the container's terminal.
 import type { Step } from "../linux/launch-program.ts";
 import { makedev } from "../linux/files.ts";
+import { MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID } from "../linux/mount.ts";
 import type { ContainerLaunch } from "./container-launch.ts";
 import { isolatedTypes } from "./compile-namespaces.ts";
 import type { Device } from "./linux-spec.ts";
@@ -85,7 +86,7 @@ function bindDevice({ path }: Device, nodes: ContainerLaunch["deviceNodes"]): St
     op: "mountTree",
     source: { hostPath: nodes?.get(path) ?? path },
     recursive: false,
-    set: 0,
+    set: MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC,
     clear: 0,
     recursiveAttributes: false,
     propagation: 0,

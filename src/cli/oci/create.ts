@@ -13,19 +13,25 @@ export const createFlags: FlagTable = {
 };
 
 export function createOptions(id: string, flags: ParsedFlags, keepsTerminal: boolean): CreateOptions {
-  // systemd's protocol: what a service manager passed is for the container, too (sd_listen_fds(3)).
-  const listenFds =
-    process.env["LISTEN_PID"] === String(process.pid) ? Number(process.env["LISTEN_FDS"] ?? 0) : 0;
+  const listenFds = passedSockets();
   return {
     id,
     bundle: flags.texts.get("bundle") ?? ".",
     pidFile: flags.texts.get("pid-file"),
     consoleSocket: flags.texts.get("console-socket"),
-    preserveFds: countOf(flags, "preserve-fds") + (Number.isInteger(listenFds) ? listenFds : 0),
+    preserveFds: countOf(flags, "preserve-fds"),
+    listenFds,
     noPivot: flags.switches.has("no-pivot"),
     noNewKeyring: flags.switches.has("no-new-keyring"),
     keepsTerminal,
   };
+}
+
+/** systemd's protocol: what a service manager passed is for the container, too (sd_listen_fds(3)). */
+function passedSockets(): number {
+  if (process.env["LISTEN_PID"] !== String(process.pid)) return 0;
+  const count = process.env["LISTEN_FDS"] ?? "";
+  return /^\d{1,4}$/.test(count) ? Number(count) : 0;
 }
 
 export const create: Verb = {

@@ -19,7 +19,7 @@ import { cgroupViewOf } from "../cgroup-view.ts";
 import { compileContainer } from "../compile-container.ts";
 import { wantsSharedMounts } from "../compile-mounts.ts";
 import { compileSeccomp } from "../compile-seccomp.ts";
-import type { Spec } from "../spec.ts";
+import type { Process, Spec } from "../spec.ts";
 import { assertHostCan } from "./check-host.ts";
 import { cgroupOwner } from "../user-namespace.ts";
 import { cgroupPathOf, cgroupResourcesOf, deviceRulesOf } from "./cgroup-limits.ts";
@@ -44,6 +44,8 @@ export interface CreateOptions {
   consoleSocket?: string | undefined;
   /** How many descriptors from 3 on the program gets. */
   preserveFds: number;
+  /** How many of those before them a service manager passed; the program is told in its environment. */
+  listenFds: number;
   noPivot: boolean;
   noNewKeyring: boolean;
   /** A terminal without --console-socket is the caller's to relay. */
@@ -191,7 +193,7 @@ async function launch(runtime: Runtime, request: Launch): Promise<DetachedProces
   return spawnDetached(runtime.helper(), program, {
     ...(spec.process?.terminal === true ? {} : { stdio: [0, 1, 2] as const }),
     gate,
-    kept: keptDescriptors(options.preserveFds),
+    kept: keptDescriptors(options.listenFds + options.preserveFds),
     onListener(listener, pid) {
       const { ociVersion, id, bundle, annotations } = state;
       const described = { ociVersion, id, status: "creating" as const, pid, bundle, annotations };
@@ -212,7 +214,10 @@ function programOf({ store }: Runtime, request: Launch, descriptors: LaunchDescr
   const program = compileContainer({
     id: state.id,
     spec,
-    env: spec.process === undefined ? [] : environmentOf(spec.process, state.rootfs),
+    env:
+      spec.process === undefined
+        ? []
+        : environmentOf(withSockets(spec.process, options.listenFds), state.rootfs),
     rootfs: {
       mount: descriptors.add(cloneMount(AT_FDCWD, state.rootfs, true)),
       target: state.rootfs,
@@ -228,6 +233,12 @@ function programOf({ store }: Runtime, request: Launch, descriptors: LaunchDescr
   });
   if (!options.noNewKeyring) return program;
   return { steps: program.steps.filter((step) => step.op !== "newKeyring") };
+}
+
+/** As process 1 of its container, or what it takes for it: sd_listen_fds(3) compares the pid. */
+function withSockets(process: Process, count: number): Process {
+  if (count === 0) return process;
+  return { ...process, env: [...(process.env ?? []), `LISTEN_FDS=${count}`, "LISTEN_PID=1"] };
 }
 
 function parentMountOf(spec: Spec, rootfs: string): { parentMount?: string } {

@@ -103,6 +103,24 @@ describe("descriptors of cricket oci", requires("root", "package:busybox-static"
     assert.equal(text, `${readFileSync(files[0] ?? "", "utf8")}\nLinux\n\n0\n1\n2\n3\n4\n`);
   });
 
+  it("passes a service manager's sockets on, and tells the program", async () => {
+    const id = fixture.newId();
+    fixture.write(["sh", "-c", 'echo "$LISTEN_FDS $LISTEN_PID"; cat <&3']);
+    const file = openSync("/proc/sys/kernel/ostype", "r");
+    // LISTEN_PID is the runtime's own: it is set by what becomes the runtime.
+    const command = 'LISTEN_PID=$$ exec "$0" "$@"';
+    const child = spawn("sh", ["-c", command, process.execPath, ...fixture.argv("run", id)], {
+      cwd: fixture.bundle,
+      env: { ...process.env, LISTEN_FDS: "1" },
+      stdio: ["ignore", "pipe", "inherit", file],
+    });
+    closeSync(file);
+    let text = "";
+    child.stdout?.on("data", (chunk: Buffer) => (text += chunk.toString()));
+    await new Promise((resolve) => child.on("close", resolve));
+    assert.equal(text, "1 1\nLinux\n");
+  });
+
   it("CVE-2022-29162: `exec --cap` makes no capability inheritable", async () => {
     const id = fixture.newId();
     fixture.write(["sleep", "1000"]);
