@@ -251,7 +251,7 @@ function imageUseCases({ images, containers }: DaemonParts): ImageUseCases {
 }
 
 function nodeUseCases(parts: DaemonParts): NodeUseCases {
-  const { network, config, log, version, facts, selinux, userNamespaces, runtimes } = parts;
+  const { network, config, log, version, facts, selinux, userNamespaces, runtimes, nri } = parts;
   return {
     version: () => ({ runtimeName: "cricket", runtimeVersion: version }),
     status: () => {
@@ -269,6 +269,7 @@ function nodeUseCases(parts: DaemonParts): NodeUseCases {
       Promise.resolve({
         config: describeConfig(config),
         security: { apparmor: facts.apparmor.status(), selinux: selinux.status() },
+        nri: nri.status(),
       }),
     cgroupDriver: () => config.cgroup.driver,
     // The kubelet records the CIDR only if this succeeds; the embedded network has its own subnet.

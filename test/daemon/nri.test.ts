@@ -38,6 +38,8 @@ describe("an NRI plugin", requires("root", "overlay", "package:busybox-static"),
 
   test("is told of every step in a life, in order", async () => {
     await withPlugin("10-witness", {}, async (plugin, pod) => {
+      const { info } = await node.runtime.status({ verbose: true });
+      assert.match(info["nri"] ?? "", /"plugins":\s*\[\s*"10-witness"/);
       const containerId = await pod.start({ name: "main", ...sleeping });
       const linux = { memoryLimitInBytes: toInt64(64n << 20n) };
       await node.runtime.updateContainerResources({ containerId, linux });

@@ -74,6 +74,11 @@ export class Nri implements SandboxParticipant, ContainerParticipant {
     }
   }
 
+  /** For verbose statuses. */
+  status(): { enabled: boolean; plugins: string[] } {
+    return { enabled: this.#parts.settings.enabled, plugins: this.#relay?.host.names() ?? [] };
+  }
+
   async close(): Promise<void> {
     this.#listener?.close();
     await this.#relay?.host.close();

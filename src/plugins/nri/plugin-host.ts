@@ -55,8 +55,9 @@ export class PluginHost {
     return this.#plugins.length === 0;
   }
 
-  wants(call: { event: number }): boolean {
-    return this.#plugins.some((plugin) => plugin.wants(call.event));
+  /** In the order in which they are asked. */
+  names(): string[] {
+    return this.#plugins.map(({ name }) => name);
   }
 
   /** Takes a connection in. Rejects when it does not become a plugin; then it is closed. */
