@@ -1,6 +1,6 @@
 // The terminal of the user, lent to a program elsewhere: every key goes there, also Ctrl-C.
 import type { TerminalSize } from "../container/session-streams.ts";
-import { passOutputThrough } from "../linux/output-processing.ts";
+import { passOutputThrough } from "../linux/terminal.ts";
 import type { StandardStreams } from "./command.ts";
 
 export class UserTerminal {

@@ -1,9 +1,6 @@
 // The terminal of a container in the foreground: the caller's own, passed through byte by byte.
 import { ReadStream, WriteStream } from "node:tty";
-import { libc } from "../../linux/libc.ts";
-
-const TIOCSWINSZ = 0x5414;
-const cIoctl = libc.func("int ioctl(int fd, unsigned long request, void *argument)");
+import { passOutputThrough, setTerminalSize } from "../../linux/terminal.ts";
 
 export interface TerminalRelay {
   /** Resolves when all output is written; the caller's terminal is as it was before. */
@@ -21,17 +18,22 @@ export function relayTerminal(master: number): TerminalRelay {
     output.on("end", resolve);
     output.on("close", resolve);
   });
-  output.on("data", (chunk: Buffer) => void process.stdout.write(chunk));
-  const resize = (): void => setSize(master);
+  output.pipe(process.stdout, { end: false });
+  const resize = (): void => {
+    if (process.stdout.isTTY) setTerminalSize(master, process.stdout.rows, process.stdout.columns);
+  };
   resize();
   process.on("SIGWINCH", resize);
   const isRaw = process.stdin.isTTY;
-  if (isRaw) process.stdin.setRawMode(true);
-  process.stdin.on("data", (chunk: Buffer) => void input.write(chunk));
+  if (isRaw) {
+    process.stdin.setRawMode(true);
+    passOutputThrough(process.stdin.fd);
+  }
+  process.stdin.pipe(input, { end: false });
   process.stdin.on("error", () => {});
   return {
     async end() {
-      process.stdin.pause();
+      process.stdin.unpipe(input).pause();
       process.off("SIGWINCH", resize);
       await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, drainMs))]);
       if (isRaw) process.stdin.setRawMode(false);
@@ -41,11 +43,3 @@ export function relayTerminal(master: number): TerminalRelay {
 }
 
 const drainMs = 500;
-
-function setSize(master: number): void {
-  if (!process.stdout.isTTY) return;
-  const size = Buffer.alloc(8);
-  size.writeUInt16LE(process.stdout.rows, 0);
-  size.writeUInt16LE(process.stdout.columns, 2);
-  cIoctl(master, TIOCSWINSZ, size);
-}

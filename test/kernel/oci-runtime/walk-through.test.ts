@@ -70,6 +70,17 @@ describe("walk-throughs of cricket oci", requires("root", "package:busybox-stati
     closeSync(terminal);
   });
 
+  it("run in a terminal passes what the container's terminal says through, byte by byte", async () => {
+    await edit((spec) => {
+      if (spec.process !== undefined) spec.process = { ...spec.process, args: ["echo", "drawn"] };
+    });
+    const command = fixture.argv("run", "--bundle", bundle, fixture.newId());
+    const quoted = [process.execPath, ...command].map((word) => `'${word}'`).join(" ");
+    // script(1) gives it a terminal, and shows what arrived there.
+    const seen = execFileSync("script", ["-qefc", quoted, "/dev/null"], { input: "" }).toString();
+    assert.match(seen, /drawn\r\n/);
+  });
+
   it("run with other arguments prints what they say", async () => {
     await edit((spec) => {
       if (spec.process !== undefined)
