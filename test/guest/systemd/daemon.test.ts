@@ -8,6 +8,7 @@ import { v1 } from "../../../cri-api/runtime/v1/api.js";
 import { startDaemon, type TestDaemon } from "../../support/daemon.ts";
 import { containerConfig, podConfig } from "../../support/pod.ts";
 import { runInPod, untilEnded } from "../../support/run-in-pod.ts";
+import { requires } from "../../support/requires.ts";
 import { startStaticRegistry, type StaticRegistry } from "../../support/static-registry.ts";
 import { busyboxImage } from "../../support/test-image.ts";
 import { cgroupFile, show, systemctl, unitsLike, until, withSystemd } from "./units.ts";
@@ -23,7 +24,12 @@ describe("the daemon with systemd's cgroups", withSystemd, () => {
     registry = await startStaticRegistry();
     daemon = await startDaemon({
       registries: [registry.address],
-      settings: { "cgroup.driver": "systemd", "cgroup.parent": "crickettest.slice" },
+      settings: {
+        "cgroup.driver": "systemd",
+        "cgroup.parent": "crickettest.slice",
+        "runtimes.crun.path": "/usr/bin/crun",
+        "runtimes.runc.path": "/usr/sbin/runc",
+      },
     });
     image = registry.add("test/busybox", "1", await busyboxImage());
     await daemon.client.image.pullImage({ image: { image } });
@@ -46,7 +52,11 @@ describe("the daemon with systemd's cgroups", withSystemd, () => {
     containerId: string;
   }
 
-  async function start(name: string, cgroupParent = "", annotations = {}): Promise<Started> {
+  async function start(
+    name: string,
+    cgroupParent = "",
+    { annotations = {}, runtimeHandler = "" } = {},
+  ): Promise<Started> {
     const { runtime } = daemon.client;
     const logDirectory = path.join(daemon.directory, name);
     fs.mkdirSync(logDirectory);
@@ -54,7 +64,7 @@ describe("the daemon with systemd's cgroups", withSystemd, () => {
     const pod = { ...plain, annotations, linux: { ...plain.linux, cgroupParent } };
     const more = { ...limited(64n * mebibyte), annotations };
     const config = containerConfig({ name: "c", image, command: ["sleep", "1000"], more });
-    const { podSandboxId } = await runtime.runPodSandbox({ config: pod });
+    const { podSandboxId } = await runtime.runPodSandbox({ config: pod, runtimeHandler });
     const { containerId } = await runtime.createContainer({ podSandboxId, config, sandboxConfig: pod });
     await runtime.startContainer({ containerId });
     return { podSandboxId, containerId };
@@ -128,13 +138,35 @@ describe("the daemon with systemd's cgroups", withSystemd, () => {
 
   it("no annotation of a pod becomes a property of its scope (CVE-2024-3154)", async () => {
     const started = await start("annotated", "", {
-      "org.systemd.property.TimeoutStopUSec": "uint64 7000000",
-      "org.systemd.property.ExecStartPre": "[('/bin/touch', ['touch', '/tmp/owned'], false)]",
+      annotations: {
+        "org.systemd.property.TimeoutStopUSec": "uint64 7000000",
+        "org.systemd.property.ExecStartPre": "[('/bin/touch', ['touch', '/tmp/owned'], false)]",
+      },
     });
     const scope = `cricket-${started.containerId}.scope`;
     assert.notEqual(show(scope, "TimeoutStopUSec")["TimeoutStopUSec"], "7s");
     await remove(started);
   });
+
+  for (const handler of ["crun", "runc"])
+    it(`has ${handler} make the scopes of its containers`, requires(`package:${handler}`), async () => {
+      const started = await start(`by-${handler}`, "", { runtimeHandler: handler });
+      const scope = `cricket-${started.containerId}.scope`;
+      const slice = `crickettest-pod${started.podSandboxId}.slice`;
+      assert.deepEqual(show(scope, "ActiveState", "ControlGroup"), {
+        ActiveState: "active",
+        ControlGroup: `/crickettest.slice/${slice}/${scope}`,
+      });
+      const { containerId } = started;
+      const { stdout } = await daemon.client.runtime.execSync({
+        containerId,
+        cmd: ["cat", "/sys/fs/cgroup/memory.max"],
+        timeout: toInt64(60n),
+      });
+      assert.equal(Buffer.from(stdout).toString(), `${64n * mebibyte}\n`);
+      await remove(started);
+      assert.deepEqual(unitsLike("cricket-*.scope"), []);
+    });
 
   it("says OOMKilled although systemd removes the scope with its counters at once", async () => {
     for (let round = 0; round < 4; round++) {
