@@ -19,6 +19,7 @@ const starting = [
   "run-sandbox/populated",
   "run-sandbox/committed",
   "create-container/intent",
+  "create-container/cgroup-reserved",
   "create-container/launched",
   "create-container/committed",
   "start-container/gate-opened",

@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
 import { hasCode } from "../../../src/base/errors.ts";
+import { CgroupManager } from "../../../src/linux/cgroup/cgroup-manager.ts";
 import { allHierarchies } from "../../../src/linux/cgroup/layout.ts";
 import { readProcessCgroups } from "../../../src/linux/proc.ts";
 import { leakFree, type LeakScope } from "../../support/leak-check.ts";
@@ -83,6 +86,28 @@ test("without a unified hierarchy `kill()` freezes, signals every process and th
   );
   exec[Symbol.dispose]();
   await manager.remove(path);
+  return undefined;
+});
+
+test("on a v2 without `cgroup.kill` (before Linux 5.14) `kill()` freezes and signals", asRoot, async (t) => {
+  const { manager, path, run } = cgroupFixture(t);
+  const { unified } = manager.layout;
+  if (unified === undefined) return t.skip("needs cgroup v2 mounted");
+  manager.create(path);
+  // The same cgroup, seen through a directory that lacks the file.
+  const root = mkdtempSync(join(tmpdir(), "cricket-no-kill-"));
+  t.after(() => rmSync(root, { recursive: true }));
+  mkdirSync(root + path);
+  for (const file of ["cgroup.procs", "cgroup.freeze", "cgroup.events"])
+    symlinkSync(`${unified.root}${path}/${file}`, `${root}${path}/${file}`);
+  const old = new CgroupManager({ kind: "v2", v1: [], unified: { ...unified, root } });
+  const outer = await run("trap '' TERM; (sleep 100 & sleep 100 & wait) & wait");
+  const inner = await run("while :; do (:) ; done");
+  assert.ok(await until(() => manager.pids(path).length >= 5));
+  assert.equal(await old.kill(path), true);
+  assert.equal(await exitOf(outer), "SIGKILL");
+  assert.equal(await exitOf(inner), "SIGKILL");
+  assert.equal(readFileSync(`${unified.root}${path}/cgroup.freeze`, "utf8").trim(), "0");
   return undefined;
 });
 
