@@ -34,7 +34,8 @@ export class StopLoop {
   async #run(timeoutMs: number): Promise<void> {
     const { init, startedAtNs, stopSignal } = this.#container.record;
     if (timeoutMs > 0 && startedAtNs !== undefined && init !== undefined) {
-      await this.#runtime.signal(this.#container, signalNumber(stopSignal));
+      // Not waited for: another runtime that hangs at it must not hold up the end of the grace period.
+      this.#runtime.signal(this.#container, signalNumber(stopSignal)).catch(() => {});
       await this.#waitForGrace();
     }
     let waitMs = firstKillWaitMs;
