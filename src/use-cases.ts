@@ -13,6 +13,7 @@ import {
   attachContainer,
   startAttached,
 } from "./container/attach.ts";
+import { checkpointContainer } from "./container/checkpoint-container.ts";
 import { createContainer } from "./container/create-container.ts";
 import { describeContainer, explainContainer, liveResources } from "./container/describe-container.ts";
 import { execStream } from "./container/exec-stream.ts";
@@ -185,6 +186,7 @@ function containerUseCases(parts: DaemonParts): ContainerUseCases {
     reopenLog: (id) => reopenLog(id, store),
     execSync: (request) => execSync(request, { store, runtimes, cgroups, helper, paths, facts: parts.facts }),
     wait: (id, signal) => waitContainer(id, signal, store),
+    checkpoint: (request) => checkpointContainer(request, { store, runtimes, locks, helper, paths }),
     explain: (id) => Promise.resolve(explainContainer(store.get(id), runtimes)),
   };
 }

@@ -26,6 +26,13 @@ export interface ExecOfContainer {
   terminal?: TerminalSize | undefined;
 }
 
+/** Directories that exist. */
+export interface CheckpointPlaces {
+  images: string;
+  /** For logs. */
+  work: string;
+}
+
 export interface ContainerRuntime {
   launch(request: LaunchRequest): Promise<LaunchedContainer>;
   /** Lets a launched container run. When it fails, what is left of the container is the caller's to kill. */
@@ -41,6 +48,10 @@ export interface ContainerRuntime {
   update(container: Container, resources: LinuxResources, more: CgroupResources): Promise<void>;
   /** What the container holds beyond cgroup and layer; idempotent, also for one that was made in part. */
   release(record: ContainerRecord): Promise<void>;
+  /** Why there can be no checkpoints; undefined where there can. */
+  missingForCheckpoints(): string | undefined;
+  /** Writes the processes of a container, which goes on. */
+  checkpoint(container: Container, places: CheckpointPlaces): Promise<void>;
   /** The launch as text, one numbered step a line. */
   explain(container: Container): string;
 }

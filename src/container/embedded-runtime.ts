@@ -1,5 +1,6 @@
 // The embedded runtime: containers are made by launch programs, without another program.
 import { CleanupStack } from "../base/cleanup-stack.ts";
+import { CricketError } from "../base/errors.ts";
 import { failpoint } from "../base/failpoint.ts";
 import type { Log } from "../base/log.ts";
 import type { Paths } from "../config/paths.ts";
@@ -19,6 +20,9 @@ export interface EmbeddedRuntimeParts {
   log: Log;
 }
 
+const noCheckpoints =
+  "the embedded runtime cannot restore containers, so it makes no checkpoints; a runtime handler with runc can";
+
 export function embeddedRuntime({ cgroups, paths, log }: EmbeddedRuntimeParts): ContainerRuntime {
   return {
     launch: (request) => launch(request, log),
@@ -32,6 +36,8 @@ export function embeddedRuntime({ cgroups, paths, log }: EmbeddedRuntimeParts): 
       cgroups.updateResources(record.cgroupPath, { ...resources, ...more }),
     // The rootfs goes with the container's mount namespace.
     release: () => Promise.resolve(),
+    missingForCheckpoints: () => noCheckpoints,
+    checkpoint: () => Promise.reject(new CricketError("unimplemented", noCheckpoints)),
     explain: (container) => explainSpec(loadBundle(container, paths).spec),
   };
 }

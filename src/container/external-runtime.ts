@@ -10,11 +10,17 @@ import type { CgroupResources } from "../linux/cgroup/cgroup-resources.ts";
 import type { HelperBinary } from "../linux/helper-binary.ts";
 import type { Monitor } from "../linux/monitor.ts";
 import { invokeRuntime } from "../oci/external/invoke-runtime.ts";
+import { findTool } from "../linux/run-tool.ts";
 import type { RuntimeCommand } from "../oci/external/runtime-command.ts";
 import { stringifyExactIntegers } from "../oci/json-shape.ts";
 import type { LinuxResources } from "../sandbox/sandbox-config.ts";
 import type { ContainerRecord } from "./container-record.ts";
-import type { ContainerRuntime, ExecOfContainer, LaunchedContainer } from "./container-runtime.ts";
+import type {
+  CheckpointPlaces,
+  ContainerRuntime,
+  ExecOfContainer,
+  LaunchedContainer,
+} from "./container-runtime.ts";
 import type { Container } from "./container-store.ts";
 import { explainExternal } from "./explain-external.ts";
 import { prepareExternalExec } from "./external-exec.ts";
@@ -108,6 +114,15 @@ export class ExternalRuntime implements ContainerRuntime {
       this.#forget(id);
     }
     new HostMounts(id, this.#parts.paths).release();
+  }
+
+  missingForCheckpoints(): string | undefined {
+    return findTool("criu") === undefined ? "criu is not installed" : undefined;
+  }
+
+  async checkpoint({ id }: Container, { images, work }: CheckpointPlaces): Promise<void> {
+    const flags = ["--leave-running", "--image-path", images, "--work-path", work];
+    await this.#invoke(id, ["checkpoint", ...flags, id]);
   }
 
   explain(container: Container): string {

@@ -74,6 +74,8 @@ export interface ContainerUseCases {
   execSync(request: ExecRequest): Promise<ExecResult>;
   /** Resolves when the container has ended; its record then has `end`. Rejects when `signal` is aborted. */
   wait(id: string, signal: AbortSignal): Promise<ContainerView>;
+  /** Writes an archive. @throws CricketError unimplemented where the container's runtime or this machine cannot */
+  checkpoint(request: { containerId: string; location: string; timeoutMs: number }): Promise<void>;
   /** The launch program of the container as text, one numbered step a line. */
   explain(id: string): Promise<string>;
 }

@@ -73,7 +73,7 @@ function assertLog({ texts }: ParsedFlags): void {
 async function tryVerb(name: string, argv: readonly string[], globals: ParsedFlags): Promise<number> {
   let verb: Verb | undefined;
   try {
-    verb = await loadVerb(name, globals);
+    verb = await loadVerb(name);
     return verb === undefined ? unknownVerb(name, globals) : await runVerb(verb, argv, globals);
   } catch (error) {
     const prefix = verb?.failure === undefined || error instanceof UsageError ? "" : `${verb.failure}: `;
@@ -88,11 +88,11 @@ function unknownVerb(name: string, globals: ParsedFlags): number {
   return 3;
 }
 
-async function loadVerb(name: string, globals: ParsedFlags): Promise<Verb | undefined> {
+async function loadVerb(name: string): Promise<Verb | undefined> {
   const load = Object.hasOwn(verbs, name) ? verbs[name] : undefined;
   if (name === "checkpoint" || name === "restore")
     throw new UsageError(
-      `${name}: checkpoints are not implemented yet (criu ${globals.texts.get("criu") ?? ""})`,
+      `${name}: containers of this runtime cannot be checkpointed or restored, with or without criu`,
     );
   return load?.();
 }

@@ -1,19 +1,18 @@
-import { CricketError } from "../../base/errors.ts";
 import type { v1 } from "../../../cri-api/runtime/v1/api.js";
-import { nonEmpty } from "../convert/field.ts";
+import { absolutePath, nonEmpty } from "../convert/field.ts";
+import { timeoutMsFromWire } from "../convert/timeout.ts";
 import type { ContainerUseCases } from "../services.ts";
 
-/**
- * Refuses, after the checks a client could have failed anyway: the processes of a container hang on pipes of their
- * monitor, and neither the monitor nor the launch can take a process tree up again that was restored from a dump.
- */
-export function checkpointContainer(
+export async function checkpointContainer(
   containers: ContainerUseCases,
   request: v1.CheckpointContainerRequest,
-): never {
+): Promise<v1.CheckpointContainerResponseSent> {
+  // Before the other fields: a client that only asks whether the container is there gets its answer.
   const { record } = containers.get(nonEmpty(request.containerId, "container_id"));
-  throw new CricketError(
-    "unimplemented",
-    `checkpoint container ${record.id}: this runtime cannot restore containers, so it makes no checkpoints`,
-  );
+  await containers.checkpoint({
+    containerId: record.id,
+    location: absolutePath(request.location, "location"),
+    timeoutMs: timeoutMsFromWire(request.timeout, "timeout"),
+  });
+  return {};
 }
