@@ -16,7 +16,13 @@ const needed = ["user-mode-linux", "kmod"];
 const machines = {
   apparmor: { lsm: "apparmor", needed },
   selinux: { lsm: "selinux", needed },
-  systemd: { lsm: "apparmor", needed: [...needed, "systemd", "dbus"], units: true },
+  systemd: { lsm: "apparmor", needed: [...needed, "systemd", "dbus"], systemd: [] },
+  "systemd-hybrid": {
+    lsm: "apparmor",
+    needed: [...needed, "systemd", "dbus"],
+    // Controllers on cgroup v1.
+    systemd: ["systemd.unified_cgroup_hierarchy=0"],
+  },
 };
 const diskBytes = 4 * 1024 ** 3;
 
@@ -45,7 +51,7 @@ export async function runInGuest(args, { machine, timeoutMs }, afterwards) {
   }
 }
 
-function writeJob(job, { units }, args) {
+function writeJob(job, { systemd }, args) {
   fs.writeFileSync(path.join(job, "checkout"), root);
   fs.writeFileSync(path.join(job, "node"), process.execPath);
   fs.writeFileSync(path.join(job, "arguments"), args.join("\n"));
@@ -54,7 +60,10 @@ function writeJob(job, { units }, args) {
     fs.copyFileSync(path.join(files, name), path.join(job, name));
     fs.chmodSync(path.join(job, name), 0o755);
   }
-  if (units === true) fs.cpSync(path.join(files, "units"), path.join(job, "units"), { recursive: true });
+  if (systemd !== undefined) {
+    fs.cpSync(path.join(files, "units"), path.join(job, "units"), { recursive: true });
+    fs.writeFileSync(path.join(job, "systemd-arguments"), systemd.join(" "));
+  }
   const disk = path.join(job, "disk");
   fs.writeFileSync(disk, "");
   fs.truncateSync(disk, diskBytes);

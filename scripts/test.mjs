@@ -103,7 +103,7 @@ async function runSuite(suite, directory) {
 /** The guest is several machines, one after the other; all files but a few run on the first. */
 function partsOf(suite) {
   if (suite.name !== "guest") return [suite];
-  return ["apparmor", "selinux", "systemd"]
+  return ["apparmor", "selinux", "systemd", "systemd-hybrid"]
     .map((machine) => ({
       ...suite,
       machine,
@@ -113,7 +113,8 @@ function partsOf(suite) {
 }
 
 function machineOf(file) {
-  if (file.startsWith("test/guest/systemd/")) return "systemd";
+  const folder = /^test\/guest\/(systemd[^/]*)\//.exec(file)?.[1];
+  if (folder !== undefined) return folder;
   return path.basename(file).startsWith("selinux") ? "selinux" : "apparmor";
 }
 

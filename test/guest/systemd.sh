@@ -11,4 +11,4 @@ echo 0123456789abcdef0123456789abcdef >/run/etc/machine-id
 printf '[Manager]\nShowStatus=no\nLogLevel=warning\n' >/run/etc/systemd/system.conf
 mount --bind /run/etc /etc
 umount /sys/fs/cgroup
-exec /lib/systemd/systemd --unit=cricket-guest.target --log-target=console
+exec /lib/systemd/systemd $(cat /run/job/systemd-arguments) --unit=cricket-guest.target --log-target=console
