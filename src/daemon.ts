@@ -31,6 +31,7 @@ import { nodeStats } from "./node-stats.ts";
 import { openCgroups } from "./open-cgroups.ts";
 import { runtimeHandlers } from "./runtime-handlers.ts";
 import { LayerUsage } from "./snapshot/layer-usage.ts";
+import { openScratchDirectory } from "./snapshot/scratch-directory.ts";
 import { openLayerStore } from "./snapshot/open-layer-store.ts";
 import { streamingSessions, useCases, type DaemonParts } from "./use-cases.ts";
 
@@ -85,6 +86,7 @@ async function open(config: Config, log: Log, closing: CleanupStack): Promise<Da
   makeRoots(paths);
   const lock = lockFile(paths.daemonLock);
   closing.defer("release lock", () => lock.release());
+  openScratchDirectory(paths.scratchDir);
   // A sandbox's pause is the child of a helper that goes at once: as subreaper the daemon inherits and reaps it.
   becomeSubreaper();
   const helper = HelperBinary.load(config.helperDir);

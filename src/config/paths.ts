@@ -41,6 +41,9 @@ export interface Paths {
   /** Where the container's rootfs is attached inside its own mount namespace; empty on the host. */
   containerRootfs(id: string): string;
 
+  /** `<run>/scratch`: mounts that are attached for a moment. */
+  readonly scratchDir: string;
+
   /** `<run>/mounts`: rootfs and image volumes of each container that another OCI runtime runs, mounted on the host. */
   readonly hostMountsRoot: string;
   hostMounts(id: string): string;
@@ -91,6 +94,7 @@ export function derivePaths({ stateRoot, runRoot }: PathRoots): Paths {
     containerMonitorSocket: inContainer("monitor.sock"),
     containerExitFile: inContainer("exit"),
     containerRootfs: inContainer("rootfs"),
+    scratchDir: join(runRoot, "scratch"),
     hostMountsRoot,
     hostMounts: (id) => join(hostMountsRoot, id),
     runtimeRoot: (handler) => join(runRoot, "runtimes", handler),

@@ -41,6 +41,8 @@ export interface ImageVolumeParts {
   userNamespace: number | undefined;
   /** SELinux label of all that is in them; "": none. */
   label: string;
+  /** Mounts are attached in there for a moment where the kernel needs it. */
+  scratchDir: string;
 }
 
 /** Makes the detached mounts, by their places in the container. `own` takes over each descriptor as it is made. */
@@ -66,22 +68,22 @@ export function mountImageVolumes(
 function mountImage(
   imageId: string,
   subPath: string,
-  { images, layers, userNamespace, label }: ImageVolumeParts,
+  { images, layers, userNamespace, label, scratchDir }: ImageVolumeParts,
 ): number {
   const lowers = images.resolveForContainer(imageId).chainIds.map((chainId) => layers.path(chainId));
   if (lowers.length === 0) throw new CricketError("failed-precondition", `image ${imageId} has no layers`);
   const idmap = userNamespace === undefined ? {} : { idmap: { userNamespace } };
-  const whole = createOverlay({ lowers, readonly: true, label, ...idmap });
+  const whole = createOverlay({ lowers, readonly: true, label, scratchDir, ...idmap });
   if (subPath === "") return whole;
   try {
-    return cloneSubPath(whole, subPath);
+    return cloneSubPath(whole, subPath, scratchDir);
   } finally {
     close(whole);
   }
 }
 
 // Resolved by the kernel inside the image: whatever its links say, nothing outside of it is reached.
-function cloneSubPath(whole: number, subPath: string): number {
+function cloneSubPath(whole: number, subPath: string, scratchDir: string): number {
   const resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
   const clone = (root: number): number => {
     const found = openat2(root, subPath, { flags: O_PATH, resolve });
@@ -96,7 +98,7 @@ function cloneSubPath(whole: number, subPath: string): number {
   } catch (error) {
     const errno = errnoOf(error);
     // A mount that is attached nowhere can be cloned from Linux 6.15 on.
-    if (errno === "EINVAL") return withAttached(whole, clone);
+    if (errno === "EINVAL") return withAttached(whole, scratchDir, clone);
     if (errno !== "ENOENT" && errno !== "ENOTDIR" && errno !== "ELOOP") throw error;
     throw new CricketError("not-found", `image_sub_path ${JSON.stringify(subPath)}: ${errno} in the image`, {
       cause: error,

@@ -232,6 +232,7 @@ export function mountRootfs(
     upper,
     work,
     label: labels.selinux?.mount ?? "",
+    scratchDir: parts.paths.scratchDir,
     ...(userNamespace === undefined ? {} : { idmap: { userNamespace } }),
   });
 }
@@ -259,7 +260,8 @@ export function prepareVolumes(
   const { id, config, imageVolumes = [] } = container.record;
   const { images, layers, facts, paths } = parts;
   const label = labels.selinux?.mount ?? "";
-  const volumeParts = { images, layers, userNamespace, label };
+  const { scratchDir } = paths;
+  const volumeParts = { images, layers, userNamespace, label, scratchDir };
   const detached = mountImageVolumes(imageVolumes, config.mounts, volumeParts, (fd) => descriptors.add(fd));
   const places = facts.imageVolumes === "ignore" ? [] : declaredVolumes(image.config.volumes, config.mounts);
   if (facts.imageVolumes !== "bind") return { detached, declared: [], directories: places };

@@ -1,14 +1,13 @@
 // For kernels that cannot do something to a mount that is attached nowhere.
-import { mkdirSync, mkdtempSync, rmdirSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, rmdirSync } from "node:fs";
 import { join } from "node:path";
 import { AT_FDCWD, close, O_DIRECTORY, O_PATH, openat2 } from "../linux/files.ts";
 import { attachMount, MNT_DETACH, umount } from "../linux/mount.ts";
+import { makeScratchPlace } from "./scratch-directory.ts";
 
-/** Attaches a detached mount below a private directory, for as long as `use` looks at it. */
-export function withAttached<T>(mount: number, use: (root: number) => T): T {
-  // Nobody but root looks in: images hold set-user-ID programs (CVE-2024-25621).
-  const place = mkdtempSync(join(tmpdir(), "cricket-mount-"));
+/** Attaches a detached mount below a private directory of `scratchDir`, for as long as `use` looks at it. */
+export function withAttached<T>(mount: number, scratchDir: string, use: (root: number) => T): T {
+  const place = makeScratchPlace(scratchDir);
   const path = join(place, "mount");
   try {
     mkdirSync(path);

@@ -1,6 +1,5 @@
 // The layers of an overlay as overlayfs is told of them. With mapped ids a layer is an idmapped mount of its directory.
-import { mkdirSync, mkdtempSync, rmdirSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, rmdirSync } from "node:fs";
 import { join } from "node:path";
 import { errnoOf, CricketError } from "../base/errors.ts";
 import { AT_FDCWD, close, fdPath } from "../linux/files.ts";
@@ -13,10 +12,12 @@ import {
   setMountAttributes,
   umount,
 } from "../linux/mount.ts";
+import { makeScratchPlace } from "./scratch-directory.ts";
 
 export interface LayerIdmap {
   userNamespace: number;
   attach?: boolean;
+  scratchDir?: string;
 }
 
 /** A detached mount of a layer's directory, idmapped where ids are mapped. */
@@ -59,7 +60,7 @@ export class NamedLayers implements Disposable {
   #mapped(directories: readonly string[], idmap: LayerIdmap): string[] {
     // Not by trial: a mount that fails has marked the work directory as volatile, and no other takes it then.
     const attach = idmap.attach ?? !isAtLeast(kernelRelease(), 6, 15);
-    const place = attach ? this.#makePlace() : undefined;
+    const place = attach ? this.#makePlace(idmap.scratchDir) : undefined;
     return directories.map((directory, index) => {
       const fd = cloneLayer(directory, idmap);
       this.#undo.push(() => close(fd));
@@ -73,9 +74,8 @@ export class NamedLayers implements Disposable {
     });
   }
 
-  // Nobody but root looks in: layers hold set-user-ID programs (CVE-2024-25621).
-  #makePlace(): string {
-    const place = mkdtempSync(join(tmpdir(), "cricket-layers-"));
+  #makePlace(scratchDir: string | undefined): string {
+    const place = makeScratchPlace(scratchDir);
     this.#undo.push(() => rmdirSync(place));
     return place;
   }

@@ -1,8 +1,6 @@
 // A container's root filesystem: the layers of its image under a writable one, as a detached mount that no path of the
 // host ever shows.
-import { mkdtempSync, rmdirSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { rmdirSync } from "node:fs";
 import { NamedLayers, cloneLayer } from "./overlay-layers.ts";
 import { AT_FDCWD, close, fdPath, O_DIRECTORY, O_PATH, openat2 } from "../linux/files.ts";
 import { setFileLabel } from "../linux/selinux.ts";
@@ -18,6 +16,7 @@ import {
   umount,
 } from "../linux/mount.ts";
 import { CricketError, invalidArgument, wrapError } from "../base/errors.ts";
+import { makeScratchPlace } from "./scratch-directory.ts";
 
 export interface OverlaySource {
   /** Layer directories, bottom first, as an image lists them. */
@@ -33,6 +32,8 @@ export interface OverlaySource {
    * before 6.15 need it, which take no detached mounts as layers; not given: as this one does.
    */
   idmap?: { userNamespace: number; attach?: boolean };
+  /** Where kernels that need it get mounts attached for a moment; of the system if not given. */
+  scratchDir?: string;
   /** SELinux label of everything in it; "" or absent: as the files have it. */
   label?: string;
 }
@@ -94,7 +95,9 @@ function mountBy(method: OverlayMethod, source: OverlaySource): number {
 
 /** Top first. */
 function nameLayers(source: OverlaySource, nameOf: (path: string) => string): NamedLayers {
-  return new NamedLayers(source.lowers.toReversed(), source.idmap, nameOf);
+  const { lowers, scratchDir } = source;
+  const idmap = source.idmap && { ...source.idmap, ...(scratchDir === undefined ? {} : { scratchDir }) };
+  return new NamedLayers(lowers.toReversed(), idmap, nameOf);
 }
 
 function methodFor({ lowers }: OverlaySource): OverlayMethod {
@@ -208,7 +211,7 @@ function mountAndDetach(names: NamedDirectories, source: OverlaySource): number 
   const data = [...directories, ...commonOptions, ...flags, ...context].join(",");
   if (data.length > maxMountDataBytes)
     throw new CricketError("unimplemented", "more layers than mount(2) of this kernel takes");
-  const place = mkdtempSync(join(tmpdir(), "cricket-overlay-"));
+  const place = makeScratchPlace(source.scratchDir);
   try {
     mount("overlay", place, "overlay", 0, data);
     try {
