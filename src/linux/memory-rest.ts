@@ -15,6 +15,9 @@ const lookEveryMs = 3_000;
 /** What is not worth the 40 ms in which a release holds up everything else. */
 const slackBytes = 12 * 2 ** 20;
 const restingShare = 0.1;
+/** A daemon that is asked all the time never rests: so much is given back whenever it is not about to fall behind. */
+const muchBytes = 40 * 2 ** 20;
+const overloadedShare = 0.75;
 /**
  * V8 lets its young generation shrink only when little has been allocated for some seconds: the second release, after
  * so many more looks at rest, finds 15 MiB that the first one does not.
@@ -31,13 +34,14 @@ export class MemoryRest {
     this.#floorBytes = use.residentBytes();
   }
 
-  /** Gives memory back if the daemon is at rest and has much more than it had after the last time. */
+  /** Gives memory back if the daemon has time for it and has much more than it had after the last time. */
   async look(): Promise<void> {
-    const isBusy = this.#use.busyShare() > restingShare;
+    const busyShare = this.#use.busyShare();
     const residentBytes = this.#use.residentBytes();
-    const hasGrown = residentBytes > this.#floorBytes + slackBytes;
+    const grownBytes = residentBytes - this.#floorBytes;
+    const hasGrown = grownBytes > slackBytes;
     this.#floorBytes = Math.min(this.#floorBytes, residentBytes);
-    if (isBusy) return;
+    if (busyShare > (grownBytes > muchBytes ? overloadedShare : restingShare)) return;
     if (hasGrown) this.#looksLeft = looksToSecond;
     else if (this.#looksLeft === 0 || --this.#looksLeft > 0) return;
     await this.#use.release();

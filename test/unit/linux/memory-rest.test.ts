@@ -41,8 +41,8 @@ test("`MemoryRest` leaves a process alone that has not grown", async () => {
 test("`MemoryRest` gives back twice what work has left, once the work is over", async () => {
   const process = new Process();
   const rest = new MemoryRest(process);
-  process.resident += 100 * mib;
-  process.busy = 0.7;
+  process.resident += 30 * mib;
+  process.busy = 0.5;
   await looks(rest, 5);
   assert.equal(process.releases, 0);
   process.busy = 0.01;
@@ -51,6 +51,18 @@ test("`MemoryRest` gives back twice what work has left, once the work is over", 
   assert.equal(process.resident, 50 * mib);
   await looks(rest, 20);
   assert.equal(process.releases, 2);
+});
+
+test("`MemoryRest` does not wait for a rest with a great deal, but for a moment without overload", async () => {
+  const process = new Process();
+  const rest = new MemoryRest(process);
+  process.resident += 100 * mib;
+  process.busy = 0.9;
+  await looks(rest, 5);
+  assert.equal(process.releases, 0);
+  process.busy = 0.5;
+  await looks(rest, 20);
+  assert.equal(process.releases, 1);
 });
 
 test("`MemoryRest` takes what a release could not give back as needed", async () => {
