@@ -1,4 +1,5 @@
-// The state of a container's monitor, shared by monitor.c (the loop) and monitor-clients.c (who talks to it).
+// The state of a container's monitor, shared by monitor.c (the loop), monitor-launch.c (what the launching child says)
+// and monitor-clients.c (who talks to it).
 #ifndef CRICKET_MONITOR_H
 #define CRICKET_MONITOR_H
 
@@ -7,6 +8,7 @@
 
 #define MAX_CLIENTS 65  // the daemon's inherited socket and sixty-four more
 #define CLIENT_DAEMON 0
+#define MONITOR_SOCKET "monitor.sock"
 
 enum monitor_phase { PHASE_SETTING_UP, PHASE_AT_GATE, PHASE_STARTING, PHASE_RUNNING };
 
@@ -46,6 +48,12 @@ struct monitor {
 
 // Ends a launch that has not come to its gate: kills the child, tells the daemon why.
 _Noreturn void give_up(struct monitor *m, const char *what, long error);
+uint64_t read_start_time(const struct launch *l, int pid);
+// Reads one message of the launching child and does what it says; its end before any failure is that of the launch.
+void read_status(struct monitor *m);
+void child_failed(struct monitor *m, const struct child_message *message);
+void take_pty(struct monitor *m, int master);
+void reach_gate(struct monitor *m);
 void accept_client(struct monitor *m);
 // Reads one frame, or a piece of standard input, of a client and does what it says.
 void serve_client(struct monitor *m, int index);
