@@ -102,6 +102,16 @@ static int leave_to_parent(struct launch *l, int pid, int pidfd) {
   exit_process(0);
 }
 
+// Where a program forks twice, each process waits until the one before it has said that it is there: else the host would
+// take the end of the first for the end of the container, or keep the pid of the wrong one. Having said so the one before
+// ends, which closes the gate.
+static void wait_for_word(const int gate[2]) {
+  char mark;
+  close_fd(gate[1]);
+  read_fd(gate[0], &mark, 1);
+  close_fd(gate[0]);
+}
+
 int step_fork(struct launch *l, struct cursor *c) {
   uint64_t flags = take_u64(c);
   int cgroup = take_fd(l, c);
@@ -110,7 +120,8 @@ int step_fork(struct launch *l, struct cursor *c) {
   if (take_end(c) < 0) return -EBADMSG;
   int gate[2] = {-1, -1};
   bool maps = uid_map[0] != '\0' || gid_map[0] != '\0';
-  long result = maps ? SYS(pipe2, gate, O_CLOEXEC) : 0;
+  bool waits = l->depth > 0 || (leaves_child(l) && l->fork_count > 1);
+  long result = maps || waits ? SYS(pipe2, gate, O_CLOEXEC) : 0;
   if (result < 0) return failed(l, "pipe2", result);
   int pidfd = -1;
   // The second fork of a program makes a sibling (CLONE_PARENT), so that the host stays the parent of the container.
@@ -125,7 +136,9 @@ int step_fork(struct launch *l, struct cursor *c) {
   if (pid < 0) return failed(l, "clone3", pid);
   if (pid == 0) {
     result = become_child(l);
-    return maps && result == 0 ? wait_for_id_maps(l, gate) : (int)result;
+    if (maps && result == 0) return wait_for_id_maps(l, gate);
+    if (waits) wait_for_word(gate);
+    return (int)result;
   }
   if (maps) {
     close_fd(gate[0]);
