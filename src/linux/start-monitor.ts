@@ -133,7 +133,7 @@ function awaitGate(
             // Its container dies with it.
             signalProcess(process.pid, "SIGKILL");
           }
-        } else if (frame.type === frameType.hello) {
+        } else if (frame.type === frameType.hello && failure === undefined) {
           signal?.removeEventListener("abort", abandon);
           const descriptors = takeDescriptors(process, handed);
           const hello = decodeHello(frame.payload);

@@ -306,6 +306,7 @@ describe("a pod can have", requires("root", "overlay", "package:busybox-static")
         writeFileSync(path, JSON.stringify({ ...filter, listenerPath: agent.path, listenerMetadata: "m" }));
         assert.match(await ask(pod, "main", profile, "mkdir /x"), /Operation not permitted/);
         // One for the container, one for the exec.
+        await agent.received(2);
         assert.deepEqual(
           agent.states.map(({ metadata, state: { status: of } }) => [metadata, of]),
           [

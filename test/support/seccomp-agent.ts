@@ -53,6 +53,11 @@ export class SeccompAgent {
     return agent;
   }
 
+  /** Resolves when so many states have come. */
+  async received(count: number): Promise<void> {
+    while (this.states.length < count) await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+
   close(): void {
     this.#closed = true;
     this.#server.close();

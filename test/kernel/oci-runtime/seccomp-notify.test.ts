@@ -51,6 +51,7 @@ describe("seccomp notifications", requires("root", "package:busybox-static"), ()
       const created = await fixture.run(["create", id]);
       assert.equal(created.status, 0, created.stderr);
       const state = JSON.parse((await fixture.run(["state", id])).stdout) as { pid: number };
+      await agent.received(1);
       assert.deepEqual(agent.states, [
         {
           ociVersion: "1.2.0",
@@ -86,6 +87,7 @@ describe("seccomp notifications", requires("root", "package:busybox-static"), ()
     assert.equal((await fixture.run(["run", "--detach", id])).status, 0);
     const { stderr } = await fixture.run(["exec", id, "mkdir", "/made"]);
     assert.match(stderr, /Operation not permitted/);
+    await agent.received(2);
     const [first, second] = agent.states;
     assert.equal(second?.state.status, "running");
     assert.equal(second?.state.pid, first?.pid);

@@ -44,6 +44,7 @@ describe("an agent of seccomp notifications", requires("root"), () => {
     const { output } = await pod.run({ ...request, probe: ["call", "native", String(getppid)] });
     assert.equal(output, "EACCES\n");
     const container = await pod.create(request);
+    await agent.received(2);
     assert.equal(agent.states.at(-1)?.pid, container.monitor.initPid);
     await container.monitor.start();
     const { stdout } = await pod.execWith(
