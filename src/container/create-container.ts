@@ -16,7 +16,7 @@ import type { HelperBinary } from "../linux/helper-binary.ts";
 import { signalName, signalNumber } from "../linux/signals.ts";
 import type { Sandbox, SandboxStore } from "../sandbox/sandbox-store.ts";
 import type { Selinux } from "../sandbox/selinux.ts";
-import { parseSelinuxLabel } from "../sandbox/selinux-label.ts";
+import { parseSelinuxLabel, superPrivilegedType } from "../sandbox/selinux-label.ts";
 import type { LayerStore } from "../snapshot/layer-store.ts";
 import type { SecurityLabels } from "./build-spec.ts";
 import { checkMounts } from "./check-mounts.ts";
@@ -147,9 +147,9 @@ async function securityLabels(
   };
 }
 
-// spc_t, the super privileged container of the field's policies, may use every file as it is.
+// Such a container may use every file as it is.
 function relabelAs({ selinux }: SecurityLabels): string {
-  if (selinux === undefined || parseSelinuxLabel(selinux.process).type === "spc_t") return "";
+  if (selinux === undefined || parseSelinuxLabel(selinux.process).type === superPrivilegedType) return "";
   return selinux.mount;
 }
 

@@ -22,6 +22,7 @@ import { releaseSandbox } from "./release-sandbox.ts";
 import type { SandboxConfig } from "./sandbox-config.ts";
 import {
   giveSandboxFiles,
+  labelOption,
   labelSandboxFiles,
   mountShm,
   sandboxFiles,
@@ -217,7 +218,7 @@ async function launchPause(
 ): Promise<SpawnedProcess> {
   const { namespaces } = record.config.security;
   const maps = podIdMaps(namespaces);
-  using rootfs = namespaces.pid === "pod" ? pauseRootfs() : undefined;
+  using rootfs = namespaces.pid === "pod" ? pauseRootfs(record.selinux?.mount) : undefined;
   const program = compileSandbox({
     namespaces: {
       network: namespaces.network === "pod",
@@ -278,13 +279,10 @@ async function attachNetwork(sandbox: Sandbox, routeSocket: number, parts: Sandb
 }
 
 /** An empty root for a pause that containers can see as process 1: /proc/1/root must not lead to the host. */
-function pauseRootfs(): { fd: number } & Disposable {
+function pauseRootfs(label: string | undefined): { fd: number } & Disposable {
   const fd = createMount(
     "tmpfs",
-    [
-      ["size", "4k"],
-      ["mode", "0555"],
-    ],
+    [["size", "4k"], ["mode", "0555"], ...labelOption(label)],
     MOUNT_ATTR_RDONLY,
   );
   return { fd, [Symbol.dispose]: () => close(fd) };

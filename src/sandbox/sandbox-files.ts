@@ -53,6 +53,11 @@ export function writeSandboxFiles(
   writeFileSync(files.resolvConf, formatResolvConf(config.dns), { mode: 0o644 });
 }
 
+/** The mount option that gives all of a filesystem one SELinux label. */
+export function labelOption(label: string | undefined): FsOption[] {
+  return label === undefined ? [] : [["context", label]];
+}
+
 /** Containers with the pod's SELinux label may read and write them. */
 export function labelSandboxFiles({ hostname, hosts, resolvConf }: SandboxFiles, label: string): void {
   for (const path of [hostname, hosts, resolvConf]) setPathLabel(path, label);
@@ -118,7 +123,7 @@ export function mountShm(path: string, { sizeBytes, owner, label }: ShmOptions):
       ["uid", String(owner.uid)],
       ["gid", String(owner.gid)],
       ["size", String(sizeBytes)],
-      ...(label === undefined ? [] : [["context", label] satisfies FsOption]),
+      ...labelOption(label),
     ],
     attributes,
   );

@@ -8,6 +8,9 @@ export interface SelinuxLabels {
   mount: string;
 }
 
+/** What policies of the field call a container that may do what the host may. */
+export const superPrivilegedType = "spc_t";
+
 export function parseSelinuxLabel(text: string): SelinuxOptions {
   const [user = "", role = "", type = "", ...level] = text.split(":");
   return { user, role, type, level: level.join(":") };

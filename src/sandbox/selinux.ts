@@ -16,6 +16,7 @@ import {
   overrideLabels,
   parseContexts,
   parseSelinuxLabel,
+  superPrivilegedType,
   uniqueLevel,
   type SelinuxLabels,
 } from "./selinux-label.ts";
@@ -49,12 +50,15 @@ export class Selinux {
   readonly #host: SelinuxHost | undefined;
   /** Without the categories of a pod. */
   readonly #base: SelinuxLabels | undefined;
+  /** Process label of privileged containers, the same for all: they are kept from nothing. "": none. */
+  readonly #privileged: string;
 
   /** `host` is undefined where there is no SELinux. */
   constructor(config: SecurityConfig, host: SelinuxHost | undefined = kernelSelinux(config)) {
     this.#config = config;
     this.#host = host;
     this.#base = host === undefined ? undefined : baseLabels(host);
+    this.#privileged = privilegedLabel(this.#base, host);
   }
 
   get isEnabled(): boolean {
@@ -93,8 +97,8 @@ export class Selinux {
 
   /**
    * The labels of a container. Sharing the host's processes or IPC means sharing what the labels would keep apart, so
-   * there are none; privileged containers and, by configuration, those in the host's network run as what the policy
-   * makes of a program that the runtime starts.
+   * there are none; by configuration those in the host's network run as what the policy makes of a program that the
+   * runtime starts; so do privileged ones of a policy without a type for them.
    */
   labelsOfContainer(
     pod: SelinuxLabels | undefined,
@@ -108,8 +112,9 @@ export class Selinux {
     const { privileged, namespaces, selinux } = container;
     if (namespaces.pid === "node" || namespaces.ipc === "node") return { process: "", mount: "" };
     const labels = this.#checked(overrideLabels(pod, this.#options(selinux)), selinux);
+    if (privileged) return { ...labels, process: this.#privileged };
     const sharesNetwork = namespaces.network === "node" && this.#config.hostNetworkDisableSelinux;
-    return privileged || sharesNetwork ? { ...labels, process: "" } : labels;
+    return sharesNetwork ? { ...labels, process: "" } : labels;
   }
 
   #options(options: SelinuxOptions | undefined): SelinuxOptions | undefined {
@@ -133,6 +138,12 @@ function baseLabels(host: SelinuxHost): SelinuxLabels | undefined {
   const labels = { process: fit(process), mount: fit(file) };
   // A policy without a word on containers: to label them would be to stop all of them.
   return host.isValid(labels.process) && host.isValid(labels.mount) ? labels : undefined;
+}
+
+function privilegedLabel(base: SelinuxLabels | undefined, host: SelinuxHost | undefined): string {
+  if (base === undefined || host === undefined) return "";
+  const label = formatSelinuxLabel({ ...parseSelinuxLabel(base.process), type: superPrivilegedType });
+  return host.isValid(label) ? label : "";
 }
 
 function withLevel(labels: SelinuxLabels, level: string): SelinuxLabels {

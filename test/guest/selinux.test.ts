@@ -125,6 +125,15 @@ describe("the daemon with SELinux", needs, () => {
     assert.notEqual(levelOf(stranger.process), level);
   });
 
+  it("labels the root of a process 1 that the containers of the pod can see", async () => {
+    const namespaceOptions = { network: POD, pid: POD, ipc: POD };
+    const pod = await runPod("shared-pids", { namespaceOptions });
+    const { info } = await daemon.client.runtime.podSandboxStatus({ podSandboxId: pod.id, verbose: true });
+    const { pid } = JSON.parse(info["info"] ?? "{}") as { pid: number };
+    const mounts = fs.readFileSync(`/proc/${pid}/mountinfo`, "utf8");
+    assert.match(mounts, /,context="system_u:object_r:container_file_t:s0:c\d+,c\d+",/);
+  });
+
   it("takes a level, and a type, from pod and container", async () => {
     const selinuxOptions = { user: "", role: "", type: "", level: "s0:c5,c6" };
     const pod = await runPod("asked", { selinuxOptions });
@@ -171,10 +180,10 @@ describe("the daemon with SELinux", needs, () => {
     });
   });
 
-  it("labels no privileged container's process, and nothing that shares the host's processes", async () => {
+  it("keeps privileged containers from nothing, and labels nothing that shares the host's processes", async () => {
     const pod = await runPod("privileged", { privileged: true });
     const privileged = await labelsOf((await start(pod, { security: { privileged: true } })).containerId);
-    assert.match(privileged.process, /^system_u:system_r:kernel_t:/);
+    assert.equal(privileged.process, "system_u:system_r:spc_t:s0");
     assert.match(privileged.of("/bin/sh"), /^system_u:object_r:container_file_t:s0:c\d+,c\d+$/);
     const namespaceOptions = { network: POD, pid: NODE, ipc: POD };
     const shared = await runPod("shared", { namespaceOptions });

@@ -40,7 +40,7 @@ function policyText(): string {
     "dominance { s0 }",
     ...categories,
     "level s0:c0.c1023;",
-    "mlsconstrain { file dir } { read write } (h1 dom h2 or t1 == kernel_t);",
+    "mlsconstrain { file dir } { read write } (h1 dom h2 or t1 != container_t);",
     ...types.map((type) => `type ${type};`),
     ...types.flatMap((type) => allow("kernel_t", type)),
     ...allow("container_t", "container_file_t"),

@@ -121,7 +121,7 @@ test("`Selinux.labelsOfContainer()` follows the pod, and what the container asks
     of({ selinux: { ...options, type: "other_t" } }).process,
     "system_u:system_r:other_t:s0:c1,c2",
   );
-  assert.deepEqual(of({ privileged: true }), { ...pod, process: "" });
+  assert.deepEqual(of({ privileged: true }), { ...pod, process: "system_u:system_r:spc_t:s0" });
   assert.deepEqual(of({ namespaces: { ...own, network: "node" } }), { ...pod, process: "" });
   assert.deepEqual(of({ namespaces: { ...own, pid: "node" } }), { process: "", mount: "" });
   assert.deepEqual(of({ namespaces: { ...own, ipc: "node" } }), { process: "", mount: "" });
