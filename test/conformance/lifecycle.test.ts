@@ -6,6 +6,7 @@ import { RpcError } from "../../cri-api/client.ts";
 import { fromInt64, toInt64 } from "../../cri-api/int64.ts";
 import { v1 } from "../../cri-api/runtime/v1/api.js";
 import { needs, openTarget, readLines, uniqueName, type Target } from "./target.ts";
+import { until } from "../support/until.ts";
 
 const { CONTAINER_CREATED, CONTAINER_RUNNING, CONTAINER_EXITED } = v1.ContainerState;
 const { SANDBOX_READY, SANDBOX_NOTREADY } = v1.PodSandboxState;
@@ -159,12 +160,12 @@ describe("conformance: sandboxes and containers", needs, () => {
       const script = "echo first; echo other >&2; read line < /go; echo second; sleep 1000";
       const containerId = await pod.start({ name: "log", command: ["sh", "-c", `mkfifo /go; ${script}`] });
       const file = pod.logPath("log");
-      await until(() => fs.existsSync(file) && readLines(file).length === 2);
+      await until("its lines are there", () => fs.existsSync(file) && readLines(file).length === 2);
       assert.match(fs.readFileSync(file, "utf8"), /^\d{4}-\d\d-\d\dT\S+ (stdout F first|stderr F other)\n/m);
       fs.renameSync(file, `${file}.old`);
       await target.runtime.reopenContainerLog({ containerId });
       await target.sh(containerId, "echo > /go");
-      await until(() => fs.existsSync(file) && readLines(file).length === 1);
+      await until("its lines are there", () => fs.existsSync(file) && readLines(file).length === 1);
       assert.deepEqual(readLines(file), ["second"]);
       assert.deepEqual(readLines(`${file}.old`).toSorted(), ["first", "other"]);
     });
@@ -207,11 +208,4 @@ describe("conformance: sandboxes and containers", needs, () => {
       assert.notEqual(writable?.fsId?.mountpoint ?? "", "");
     });
   });
-
-  async function until(isSo: () => boolean): Promise<void> {
-    for (const deadline = Date.now() + 20_000; !isSo();) {
-      assert.ok(Date.now() < deadline, "not so after 20 s");
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
-  }
 });

@@ -1,7 +1,8 @@
 // network.mode: which network pods get, whatever /etc/cni/net.d holds.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { CniDouble, until } from "../support/cni-double.ts";
+import { CniDouble } from "../support/cni-double.ts";
+import { until } from "../support/until.ts";
 import { startNode } from "../support/node.ts";
 import { addressesOf, cniSettings, networkReady } from "../support/pod-network.ts";
 import { requires } from "../support/requires.ts";

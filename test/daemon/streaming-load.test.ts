@@ -2,13 +2,14 @@
 import assert from "node:assert/strict";
 import { createHash, randomBytes, randomInt } from "node:crypto";
 import { once } from "node:events";
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { pipeline } from "node:stream/promises";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { startNode, type TestNode, type TestPod } from "../support/node.ts";
 import { requires } from "../support/requires.ts";
 import { connectCommand, connectSpdy, readAll, type CommandClient } from "./streaming-client.ts";
+import { tryRead } from "../support/processes.ts";
 
 const gibibyte = 2 ** 30;
 
@@ -177,11 +178,3 @@ const writtenBytes = (pid: number): number =>
 
 const residentBytes = (pid: number): number =>
   Number(/^VmRSS:\s+(\d+)/m.exec(tryRead(`/proc/${pid}/status`))?.[1]) * 1024;
-
-function tryRead(file: string): string {
-  try {
-    return readFileSync(file, "latin1");
-  } catch {
-    return "";
-  }
-}

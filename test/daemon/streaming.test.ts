@@ -17,6 +17,7 @@ import {
   runCommand,
   spdyHeaders,
 } from "./streaming-client.ts";
+import { until } from "../support/until.ts";
 
 const status = (wanted: string) => (error: unknown) => {
   assert.ok(error instanceof RpcError, String(error));
@@ -54,13 +55,6 @@ describe("streaming", requires("root", "overlay", "package:busybox-static"), () 
         return false;
       }
     });
-  const until = async (what: string, isSo: () => boolean): Promise<void> => {
-    for (const deadline = Date.now() + 10_000; !isSo();) {
-      assert.ok(Date.now() < deadline, what);
-      await delay(20);
-    }
-  };
-
   test("exec: output on two streams, exit status, input until its end", async () => {
     const both = await runCommand(await sh("echo out; echo err >&2; exit 3"));
     assert.equal(both.stdout, "out\n");

@@ -125,12 +125,3 @@ export function recordingLog(): RecordingLog {
   const lines: string[] = [];
   return { log: new Log({ level: "debug", write: (line) => lines.push(line) }), lines };
 }
-
-/** Asks until it is true. */
-export async function until(what: string, isTrue: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + 15_000;
-  while (!(await isTrue())) {
-    if (Date.now() > deadline) throw new Error(`not within 15 s: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}

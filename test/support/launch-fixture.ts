@@ -146,6 +146,11 @@ export class LaunchFixture {
     ];
   }
 
+  /** Steps that follow the ones by which the child comes into a rootfs with /proc and /dev. */
+  inRootfs(...steps: Step[]): Step[] {
+    return [...this.enterRootfs(), this.mountProc(), ...this.mountDev(), ...steps];
+  }
+
   mountProc(): Step {
     return { op: "mountFs", type: "proc", options: [], attributes: 0, target: "/proc", create: "directory" };
   }

@@ -11,7 +11,8 @@ import { runInPod, untilEnded } from "../../support/run-in-pod.ts";
 import { requires } from "../../support/requires.ts";
 import { startStaticRegistry, type StaticRegistry } from "../../support/static-registry.ts";
 import { busyboxImage } from "../../support/test-image.ts";
-import { cgroupFile, show, systemctl, unitsLike, until, withSystemd } from "./units.ts";
+import { cgroupFile, show, systemctl, unitsLike, withSystemd } from "./units.ts";
+import { until } from "../../support/until.ts";
 
 const mebibyte = 1024n * 1024n;
 

@@ -5,7 +5,8 @@ import { join } from "node:path";
 import fs from "node:fs";
 import type { Spec } from "../../../src/oci/spec.ts";
 import { OciFixture } from "../../kernel/oci-runtime/oci-fixture.ts";
-import { cgroupFile, show, systemctl, unitsLike, until, withSystemd } from "./units.ts";
+import { cgroupFile, show, systemctl, unitsLike, withSystemd } from "./units.ts";
+import { until } from "../../support/until.ts";
 
 const MiB = 1024 * 1024;
 

@@ -10,7 +10,8 @@ import { startPlaceholder } from "../../../src/linux/systemd/placeholder.ts";
 import { SystemdCgroupManager } from "../../../src/linux/systemd/systemd-cgroup-manager.ts";
 import { SystemdClient, type SystemdAddress } from "../../../src/linux/systemd/systemd-client.ts";
 import { uint64 } from "../../../src/linux/systemd/unit-properties.ts";
-import { cgroupFile, show, systemctl, unitsLike, until, withSystemd } from "./units.ts";
+import { cgroupFile, show, systemctl, unitsLike, withSystemd } from "./units.ts";
+import { until } from "../../support/until.ts";
 
 const MiB = 1024n * 1024n;
 const addresses: Record<string, SystemdAddress> = {

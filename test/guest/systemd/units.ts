@@ -1,5 +1,4 @@
 // What systemd itself says, by its own tool.
-import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import fs from "node:fs";
 
@@ -30,15 +29,6 @@ export function unitsLike(pattern: string): string[] {
     .split("\n")
     .map((line) => line.trim().split(/\s+/)[0] ?? "")
     .filter((name) => name !== "");
-}
-
-/** Polls until `isSo`, for at most ten seconds. */
-export async function until(what: string, isSo: () => boolean): Promise<void> {
-  const deadline = Date.now() + 10_000;
-  while (!isSo()) {
-    assert.ok(Date.now() < deadline, `not within ten seconds: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
 }
 
 export function cgroupFile(path: string, file: string): string {

@@ -17,6 +17,7 @@ import { openPidfd, signalPidfd } from "../../../src/linux/pidfd.ts";
 import { startMonitor, type MonitorOptions } from "../../../src/linux/start-monitor.ts";
 import { LaunchFixture, loadHelper, probe, readLog } from "../../support/launch-fixture.ts";
 import { requires } from "../../support/requires.ts";
+import { until } from "../../support/until.ts";
 
 const SIGKILL = 9;
 
@@ -24,13 +25,6 @@ async function textOf(stream: Readable): Promise<string> {
   let text = "";
   for await (const chunk of stream) text += String(chunk);
   return text;
-}
-
-async function until(what: string, isTrue: () => boolean): Promise<void> {
-  for (let turn = 0; !isTrue(); turn++) {
-    assert.ok(turn < 1000, `no ${what} after 10 s`);
-    await delay(10);
-  }
 }
 
 describe("attach", requires("root"), () => {

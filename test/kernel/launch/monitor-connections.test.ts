@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, beforeEach, afterEach, describe, it } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
@@ -20,28 +20,11 @@ import { connectMonitor, startMonitor, type MonitorOptions } from "../../../src/
 import { encodeFrame } from "../../support/encode-frame.ts";
 import { LaunchFixture, loadHelper, probe } from "../../support/launch-fixture.ts";
 import { requires } from "../../support/requires.ts";
+import { until } from "../../support/until.ts";
+import { isAlive } from "../../support/processes.ts";
 
 const SIGKILL = 9;
 const SIGTERM = 15;
-
-function isAlive(pid: number): boolean {
-  return /^State:\s+[^ZX]/m.test(tryRead(`/proc/${pid}/status`));
-}
-
-function tryRead(path: string): string {
-  try {
-    return readFileSync(path, "utf8");
-  } catch {
-    return "";
-  }
-}
-
-async function until(what: string, isTrue: () => boolean): Promise<void> {
-  for (let turn = 0; !isTrue(); turn++) {
-    assert.ok(turn < 1000, `no ${what} after 10 s`);
-    await delay(10);
-  }
-}
 
 interface Misbehaviour {
   frames: Buffer[];

@@ -31,20 +31,10 @@ import { openPidfd, readStartTime, signalPidfd } from "../../../src/linux/pidfd.
 import { startMonitor, type MonitorOptions } from "../../../src/linux/start-monitor.ts";
 import { LaunchFixture, loadHelper, probe, readLog } from "../../support/launch-fixture.ts";
 import { requires } from "../../support/requires.ts";
+import { until } from "../../support/until.ts";
+import { isAlive, tryRead } from "../../support/processes.ts";
 
 const SIGKILL = 9;
-
-function isAlive(pid: number): boolean {
-  return /^State:\s+[^ZX]/m.test(tryRead(`/proc/${pid}/status`));
-}
-
-function tryRead(path: string): string {
-  try {
-    return readFileSync(path, "utf8");
-  } catch {
-    return "";
-  }
-}
 
 /** Settles when the other side has closed; a reset, which unread bytes cause, is as good. */
 function closeOf(socket: Socket): Promise<void> {
@@ -53,13 +43,6 @@ function closeOf(socket: Socket): Promise<void> {
     socket.once("close", () => resolve());
     socket.resume();
   });
-}
-
-async function until(what: string, isTrue: () => boolean): Promise<void> {
-  for (let turn = 0; !isTrue(); turn++) {
-    assert.ok(turn < 1000, `no ${what} after 10 s`);
-    await delay(10);
-  }
 }
 
 describe("monitor", requires("root"), () => {

@@ -25,12 +25,6 @@ describe("launch steps of the process", requires("root"), () => {
   });
   afterEach(() => fixture.dispose());
 
-  const inRootfs = (...steps: Step[]): Step[] => [
-    ...fixture.enterRootfs(),
-    fixture.mountProc(),
-    ...fixture.mountDev(),
-    ...steps,
-  ];
   const pivot: Step = { op: "pivotRoot" };
 
   it("becomes a user with groups, capabilities and no_new_privs", async () => {
@@ -42,7 +36,7 @@ describe("launch steps of the process", requires("root"), () => {
       ambient: 0n,
     };
     const report = await reportOf(helper, fixture, [
-      ...inRootfs(pivot),
+      ...fixture.inRootfs(pivot),
       { op: "setGroups", groups: [10, 20] },
       { op: "setIds", uid: 1000, gid: 1001 },
       { op: "capabilities", masks },
@@ -70,7 +64,10 @@ describe("launch steps of the process", requires("root"), () => {
   it("gives root the capabilities of its bounding set, and others their ambient ones", async () => {
     const set = CAP_KILL | CAP_CHOWN;
     const masks = { bounding: set, effective: set, permitted: set, inheritable: 0n, ambient: 0n };
-    const asRoot = await reportOf(helper, fixture, [...inRootfs(pivot), { op: "capabilities", masks }]);
+    const asRoot = await reportOf(helper, fixture, [
+      ...fixture.inRootfs(pivot),
+      { op: "capabilities", masks },
+    ]);
     assert.equal(asRoot.capabilities.effective, "21");
     const other = new LaunchFixture();
     try {
@@ -91,7 +88,10 @@ describe("launch steps of the process", requires("root"), () => {
   it("leaves out capabilities the runtime lacks", async () => {
     const all = (1n << 41n) - 1n;
     const masks = { bounding: all, effective: all, permitted: all, inheritable: 0n, ambient: 0n };
-    const report = await reportOf(helper, fixture, [...inRootfs(pivot), { op: "capabilities", masks }]);
+    const report = await reportOf(helper, fixture, [
+      ...fixture.inRootfs(pivot),
+      { op: "capabilities", masks },
+    ]);
     const own = /^CapBnd:\s+(\w+)/m.exec(readFileSync("/proc/self/status", "utf8"))![1]!;
     assert.equal(BigInt(`0x${report.capabilities.effective}`), BigInt(`0x${own}`));
   });
@@ -113,7 +113,7 @@ describe("launch steps of the process", requires("root"), () => {
       filter.writeUInt32LE(k, 8 * index + 4);
     });
     const report = await reportOf(helper, fixture, [
-      ...inRootfs(pivot, { op: "noNewPrivs" }),
+      ...fixture.inRootfs(pivot, { op: "noNewPrivs" }),
       { op: "seccomp", filter, flags: 0 },
     ]);
     assert.match(report.status!, /^Seccomp:\t2$/m);
@@ -158,7 +158,7 @@ describe("launch steps of the process", requires("root"), () => {
 
   it("reports failures of optional steps as warnings", async () => {
     const report = await reportOf(helper, fixture, [
-      ...inRootfs(),
+      ...fixture.inRootfs(),
       { op: "writeProc", path: "/proc/self/oom_score_adj", value: "5000", optional: true },
       pivot,
     ]);
@@ -173,7 +173,7 @@ describe("launch steps of the process", requires("root"), () => {
     const limits = readFileSync("/proc/self/limits", "utf8");
     const hard = /^Max open files\s+\d+\s+(\d+)/m.exec(limits)![1]!;
     const report = await reportOf(helper, fixture, [
-      ...inRootfs(),
+      ...fixture.inRootfs(),
       { op: "rlimit", resource: 7, soft: 1_000_000n, hard: 1_000_000n, optional: true },
       pivot,
     ]);

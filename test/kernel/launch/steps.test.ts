@@ -25,23 +25,17 @@ describe("launch steps", requires("root"), () => {
   });
   afterEach(() => fixture.dispose());
 
-  const inRootfs = (...steps: Step[]): Step[] => [
-    ...fixture.enterRootfs(),
-    fixture.mountProc(),
-    ...fixture.mountDev(),
-    ...steps,
-  ];
   const pivot: Step = { op: "pivotRoot" };
 
   it("gives namespaces, a session and process 1", async () => {
-    const report = await reportOf(helper, fixture, [...inRootfs(), pivot]);
+    const report = await reportOf(helper, fixture, [...fixture.inRootfs(), pivot]);
     assert.deepEqual([report.pid, report.ppid, report.session], [1, 0, 1]);
     assert.deepEqual(report.env, []);
     assert.deepEqual(report.argv, ["/probe", "report"]);
   });
 
   it("leaves the container nothing but stdio", async () => {
-    const report = await reportOf(helper, fixture, [...inRootfs(), pivot]);
+    const report = await reportOf(helper, fixture, [...fixture.inRootfs(), pivot]);
     assert.deepEqual(
       report.descriptors.map(({ fd, type, device }) => [fd, type, device]),
       [
@@ -53,12 +47,12 @@ describe("launch steps", requires("root"), () => {
   });
 
   it("gives the container its own /dev/null, not the host's", async () => {
-    const report = await reportOf(helper, fixture, [...inRootfs(), pivot], "/dev/null");
+    const report = await reportOf(helper, fixture, [...fixture.inRootfs(), pivot], "/dev/null");
     assert.equal(report.descriptors[0]?.filesystem, report.paths["/dev/null"]?.filesystem);
   });
 
   it("resets signals and umask whatever the daemon had", async () => {
-    const report = await reportOf(helper, fixture, [...inRootfs(), pivot]);
+    const report = await reportOf(helper, fixture, [...fixture.inRootfs(), pivot]);
     assert.deepEqual(report.ignoredSignals, []);
     assert.deepEqual(report.blockedSignals, []);
     assert.equal(report.umask, "22");
@@ -66,7 +60,7 @@ describe("launch steps", requires("root"), () => {
 
   it("sets names, umask, limits, priorities and the working directory", async () => {
     const report = await reportOf(helper, fixture, [
-      ...inRootfs(),
+      ...fixture.inRootfs(),
       { op: "sethostname", name: "box" },
       { op: "setdomainname", name: "example" },
       { op: "rlimit", resource: 7, soft: 100n, hard: 200n },
@@ -112,7 +106,7 @@ describe("launch steps", requires("root"), () => {
       helper,
       fixture,
       [
-        ...inRootfs({ op: "writeProc", path: "/proc/sys/kernel/shmmni", value: "1234" }),
+        ...fixture.inRootfs({ op: "writeProc", path: "/proc/sys/kernel/shmmni", value: "1234" }),
         { op: "writeProc", path: "/proc/sys/net/ipv4/ip_unprivileged_port_start", value: "99" },
         pivot,
       ],
@@ -131,7 +125,7 @@ describe("launch steps", requires("root"), () => {
       helper,
       fixture,
       [
-        ...inRootfs(),
+        ...fixture.inRootfs(),
         { op: "mkdirInRoot", path: "/a/b/c", mode: 0o1770, uid: 5, gid: 6 },
         { op: "mkdirInRoot", path: "/kept", mode: 0o777, uid: 5, gid: 6 },
         { op: "mknodInRoot", path: "/a/full", mode: 0o20640, device: makedev(1, 7), uid: 7, gid: 8 },
@@ -159,7 +153,7 @@ describe("launch steps", requires("root"), () => {
 
   it("mknodInRoot refuses another node of the same name", async () => {
     const steps: Step[] = [
-      ...inRootfs({
+      ...fixture.inRootfs({
         op: "mknodInRoot",
         path: "/dev/zero",
         mode: 0o20666,
@@ -191,7 +185,7 @@ describe("launch steps", requires("root"), () => {
       helper,
       fixture,
       [
-        ...inRootfs(),
+        ...fixture.inRootfs(),
         {
           ...tree,
           source: { hostPath: `${fixture.directory}/host` },
@@ -230,7 +224,7 @@ describe("launch steps", requires("root"), () => {
       helper,
       fixture,
       [
-        ...inRootfs(),
+        ...fixture.inRootfs(),
         {
           op: "setMountAttributes",
           target: "/dev",
@@ -267,7 +261,7 @@ describe("launch steps", requires("root"), () => {
       helper,
       fixture,
       [
-        ...inRootfs(),
+        ...fixture.inRootfs(),
         ...["/one", "/two", "/file", "/proc/version", "/nothing", "/file/below"].map((path): Step => ({
           op: "maskPath",
           path,

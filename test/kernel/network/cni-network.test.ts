@@ -4,7 +4,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
-import { until } from "../../support/cni-double.ts";
+import { until } from "../../support/until.ts";
 import { chain, CniNode } from "./cni-node.ts";
 import { enterPrivateNetns, skipUnlessRoot } from "./private-netns.ts";
 

@@ -4,7 +4,8 @@ import path from "node:path";
 import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { DirectoryWatch, loadNetworkConfig } from "../../../../src/network/cni/config-directory.ts";
-import { CniDouble, recordingLog, until } from "../../../support/cni-double.ts";
+import { CniDouble, recordingLog } from "../../../support/cni-double.ts";
+import { until } from "../../../support/until.ts";
 
 const network = (name: string, more: object = {}) => ({
   cniVersion: "1.0.0",
