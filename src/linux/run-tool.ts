@@ -11,7 +11,7 @@ export function findTool(name: string): string | undefined {
   return searchPath.map((directory) => join(directory, name)).find(isExecutable);
 }
 
-function isExecutable(path: string): boolean {
+export function isExecutable(path: string): boolean {
   try {
     accessSync(path, constants.X_OK);
     return true;

@@ -23,6 +23,7 @@ const globalFlags: FlagTable = {
 };
 
 const verbs: Readonly<Record<string, () => Promise<Verb>>> = {
+  checkpoint: async () => (await import("./checkpoint.ts")).checkpoint,
   create: async () => (await import("./create.ts")).create,
   delete: async () => (await import("./lifecycle.ts")).deleteVerb,
   events: async () => (await import("./inspect.ts")).events,
@@ -32,6 +33,7 @@ const verbs: Readonly<Record<string, () => Promise<Verb>>> = {
   list: async () => (await import("./inspect.ts")).list,
   pause: async () => (await import("./lifecycle.ts")).pause,
   ps: async () => (await import("./inspect.ts")).ps,
+  restore: async () => (await import("./checkpoint.ts")).restore,
   resume: async () => (await import("./lifecycle.ts")).resume,
   run: async () => (await import("./run.ts")).run,
   spec: async () => (await import("./spec.ts")).spec,
@@ -90,10 +92,6 @@ function unknownVerb(name: string, globals: ParsedFlags): number {
 
 async function loadVerb(name: string): Promise<Verb | undefined> {
   const load = Object.hasOwn(verbs, name) ? verbs[name] : undefined;
-  if (name === "checkpoint" || name === "restore")
-    throw new UsageError(
-      `${name}: containers of this runtime cannot be checkpointed or restored, with or without criu`,
-    );
   return load?.();
 }
 

@@ -118,7 +118,7 @@ function checkOptions(spec: Spec, options: CreateOptions): void {
 
 type CgroupPlace = Pick<ContainerState, "cgroupPath" | "cgroupManager">;
 
-async function cgroupPlaceOf({ usesSystemd }: Runtime, id: string, spec: Spec): Promise<CgroupPlace> {
+export async function cgroupPlaceOf({ usesSystemd }: Runtime, id: string, spec: Spec): Promise<CgroupPlace> {
   const path = spec.linux?.cgroupsPath;
   if (!usesSystemd) return { cgroupPath: cgroupPathOf(id, path) };
   const { scopePathOf } = await import("./systemd-cgroups.ts");
@@ -126,7 +126,7 @@ async function cgroupPlaceOf({ usesSystemd }: Runtime, id: string, spec: Spec): 
   return { cgroupPath: scopePathOf(id, path, systemdRoot()), cgroupManager: "systemd" };
 }
 
-function firstState(id: string, bundle: string, spec: Spec, place: CgroupPlace): ContainerState {
+export function firstState(id: string, bundle: string, spec: Spec, place: CgroupPlace): ContainerState {
   const path = spec.root?.path ?? "";
   return {
     version: 1,
@@ -141,7 +141,7 @@ function firstState(id: string, bundle: string, spec: Spec, place: CgroupPlace):
   };
 }
 
-async function prepareCgroup(
+export async function prepareCgroup(
   runtime: Runtime,
   state: ContainerState,
   spec: Spec,

@@ -1,0 +1,160 @@
+import { close } from "../../linux/files.ts";
+import { resolve } from "node:path";
+import { checkpointContainer } from "../../oci/runtime/checkpoint.ts";
+import {
+  cgroupsModes,
+  type CgroupsMode,
+  type CriuOptions,
+  type CriuPlaces,
+} from "../../oci/runtime/criu-args.ts";
+import { deleteContainer } from "../../oci/runtime/delete.ts";
+import { restoreContainer } from "../../oci/runtime/restore.ts";
+import { forwardSignals, waitForProcess } from "../../oci/runtime/wait-process.ts";
+import { UsageError } from "../command.ts";
+import type { FlagTable, ParsedFlags } from "./flags.ts";
+import type { Verb } from "./verb.ts";
+
+/** Shared by checkpoint and restore. */
+const sharedFlags: FlagTable = {
+  "image-path": { takes: "text" },
+  "work-path": { takes: "text" },
+  "tcp-established": {},
+  "ext-unix-sk": {},
+  "shell-job": {},
+  "file-locks": {},
+  "manage-cgroups-mode": { takes: "text" },
+  "empty-ns": { takes: "list" },
+  "lazy-pages": {},
+};
+
+const defaultImagePath = "checkpoint";
+
+export const checkpoint: Verb = {
+  operands: "CONTAINER",
+  summary: "write a running container into files with criu",
+  flags: {
+    ...sharedFlags,
+    "parent-path": { takes: "text" },
+    "leave-running": {},
+    "pre-dump": {},
+    "auto-dedup": {},
+    "page-server": { takes: "text" },
+    "status-fd": { takes: "text" },
+  },
+  arity: [1, 1],
+  failure: "checkpoint failed",
+  async run({ runtime, flags, operands }) {
+    refuse(flags, ["lazy-pages", "status-fd"]);
+    const options = {
+      ...criuOptions(flags),
+      leaveRunning: flags.switches.has("leave-running"),
+      preDump: flags.switches.has("pre-dump"),
+      parentPath: parentPathOf(flags),
+      autoDedup: flags.switches.has("auto-dedup"),
+      pageServer: pageServerOf(flags.texts.get("page-server")),
+    };
+    await checkpointContainer(runtime, operands[0] ?? "", options, placesOf(flags));
+    return 0;
+  },
+};
+
+export const restore: Verb = {
+  operands: "CONTAINER",
+  summary: "run a container again from the files of a checkpoint",
+  flags: {
+    ...sharedFlags,
+    bundle: { short: "b", takes: "text" },
+    detach: { short: "d" },
+    "pid-file": { takes: "text" },
+    "console-socket": { takes: "text" },
+    "no-pivot": {},
+    "no-subreaper": {},
+    "auto-dedup": {},
+    "lsm-profile": { takes: "text" },
+    "lsm-mount-context": { takes: "text" },
+  },
+  arity: [1, 1],
+  failure: "restore failed",
+  async run({ runtime, flags, operands, warn }) {
+    refuse(flags, [
+      "lazy-pages",
+      "console-socket",
+      "no-pivot",
+      "auto-dedup",
+      "lsm-profile",
+      "lsm-mount-context",
+    ]);
+    const [id = ""] = operands;
+    if (flags.texts.get("manage-cgroups-mode") === "ignore")
+      throw new UsageError(
+        "--manage-cgroups-mode ignore: the container would be in the cgroups of its caller",
+      );
+    const options = {
+      ...criuOptions(flags),
+      id,
+      bundle: flags.texts.get("bundle") ?? ".",
+      pidFile: flags.texts.get("pid-file"),
+    };
+    const { pid, pidfd, warnings } = await restoreContainer(runtime, options, placesOf(flags));
+    warnings.forEach(warn);
+    if (flags.switches.has("detach")) {
+      close(pidfd);
+      return 0;
+    }
+    const signals = forwardSignals(pidfd);
+    try {
+      return await waitForProcess(pid, pidfd);
+    } finally {
+      signals.stop();
+      (await deleteContainer(runtime, id, true)).forEach(warn);
+    }
+  },
+};
+
+function refuse({ switches, texts }: ParsedFlags, names: readonly string[]): void {
+  const given = names.filter((name) => switches.has(name) || texts.has(name));
+  if (given.length > 0)
+    throw new UsageError(`${given.map((name) => `--${name}`).join(", ")}: not supported by this runtime`);
+}
+
+function criuOptions(flags: ParsedFlags): CriuOptions & { emptyNetwork: boolean } {
+  const { switches, texts, lists } = flags;
+  const emptied = lists.get("empty-ns") ?? [];
+  const other = emptied.find((name) => name !== "network");
+  if (other !== undefined) throw new UsageError(`--empty-ns ${other}: only network can be left empty`);
+  const mode = texts.get("manage-cgroups-mode") ?? "soft";
+  if (!isMode(mode))
+    throw new UsageError(`--manage-cgroups-mode ${mode}: not one of ${cgroupsModes.join(", ")}`);
+  return {
+    tcpEstablished: switches.has("tcp-established"),
+    extUnixSk: switches.has("ext-unix-sk"),
+    shellJob: switches.has("shell-job"),
+    fileLocks: switches.has("file-locks"),
+    manageCgroups: mode,
+    emptyNetwork: emptied.length > 0,
+  };
+}
+
+const isMode = (text: string): text is CgroupsMode => cgroupsModes.some((mode) => mode === text);
+
+/** The logs are with the images where no other place is named. */
+function placesOf({ texts }: ParsedFlags): CriuPlaces {
+  const images = resolve(texts.get("image-path") ?? defaultImagePath);
+  return { images, work: resolve(texts.get("work-path") ?? images) };
+}
+
+/** criu takes it from the image directory on, and so a restore finds it wherever both are moved. */
+function parentPathOf({ texts }: ParsedFlags): string | undefined {
+  const path = texts.get("parent-path");
+  if (path?.startsWith("/") === true)
+    throw new UsageError(`--parent-path ${path}: it must be relative to the image path`);
+  return path;
+}
+
+function pageServerOf(text: string | undefined): { address: string; port: number } | undefined {
+  if (text === undefined) return undefined;
+  const [, address, port] = /^(.+):(\d{1,5})$/.exec(text) ?? [];
+  if (address === undefined || Number(port) > 65_535)
+    throw new UsageError(`--page-server ${text}: not ADDRESS:PORT`);
+  return { address, port: Number(port) };
+}
