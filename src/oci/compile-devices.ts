@@ -21,7 +21,7 @@ const character = (path: string, major: number, minor: number): Device => ({
 });
 
 // linux/Documentation/admin-guide/devices.txt
-const defaultDevices: readonly Device[] = [
+export const defaultDevices: readonly Device[] = [
   character("/dev/null", 1, 3),
   character("/dev/zero", 1, 5),
   character("/dev/full", 1, 7),

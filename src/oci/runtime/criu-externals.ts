@@ -1,13 +1,14 @@
 // What of a container is not its own, and so neither written by criu nor made by it: bind mounts, masks, cgroup v1
 // mounts, namespaces that were joined, standard streams.
-import { fstatSync, readFileSync, readlinkSync, statSync } from "node:fs";
+import { closeSync, fstatSync, openSync, readFileSync, readlinkSync, statSync } from "node:fs";
 import { close, O_PATH, O_RDONLY, openat2, RESOLVE_IN_ROOT } from "../../linux/files.ts";
-import { openSync, closeSync } from "node:fs";
-import type { MountEntry } from "../../linux/mountinfo.ts";
-import { readMountinfo } from "../../linux/mountinfo.ts";
+import { readMountinfo, type MountEntry } from "../../linux/mountinfo.ts";
 import { cgroupViewOf } from "../cgroup-view.ts";
 import type { CgroupLayout } from "../../linux/cgroup/layout.ts";
 import type { Mount, Spec } from "../spec.ts";
+import { defaultDevices } from "../compile-devices.ts";
+import { userNamespaceKind } from "../user-namespace.ts";
+import { findDeviceNodes } from "./device-nodes.ts";
 import type { External } from "./criu-args.ts";
 
 /** The key of everything that is masked by the host's /dev/null. */
@@ -40,6 +41,10 @@ export function externalMounts(
     const mount = at(destination);
     return mount === undefined ? [] : [`mnt[${mount.mountPoint}]:${destination}`];
   });
+  const devices = boundDevices(linux).flatMap((path) => {
+    const mount = at(path);
+    return mount?.mountPoint === path ? [`mnt[${path}]:${path}`] : [];
+  });
   const masks = (linux?.maskedPaths ?? []).flatMap((path) => {
     const mount = at(path);
     // "/null" where /dev is a devtmpfs, as the root of a mount is named from its filesystem's.
@@ -48,7 +53,15 @@ export function externalMounts(
   const cgroups = mounts
     .filter(({ mountPoint }) => isCgroupV1Bind(mountPoint, mounts, listed))
     .map(({ mountPoint }) => `mnt[${mountPoint}]:${mountPoint}`);
-  return [...new Set([...binds, ...masks, ...cgroups])];
+  return [...new Set([...binds, ...devices, ...masks, ...cgroups])];
+}
+
+/** In a user namespace no device can be made: they are the host's. */
+function boundDevices(linux: Spec["linux"]): string[] {
+  if (userNamespaceKind(linux) === "none") return [];
+  return [...defaultDevices, ...(linux?.devices ?? [])]
+    .filter(({ type }) => type !== "p")
+    .map(({ path }) => path);
 }
 
 function isCgroupV1Bind(path: string, mounts: readonly MountEntry[], listed: readonly Mount[]): boolean {
@@ -100,18 +113,20 @@ function joinedTypes(namespaces: Namespaces = []): ("network" | "pid")[] {
   );
 }
 
-/** For a restore: where the mounts come from, by the keys of the dump. */
+/** For a restore: where the mounts come from, by the keys of the dump. criu skips those that it has no use for. */
 export function externalsOfRestore(spec: Spec, cgroupPath: string, layout: CgroupLayout): External[] {
   const { mounts = [], linux } = spec;
   const view = cgroupViewOf(cgroupPath, layout);
-  return mounts
-    .flatMap((mount) => {
-      const { destination, source = "", type } = mount;
-      if (isBind(mount)) return [`mnt[${destination}]:${source}`];
-      if ((type !== "cgroup" && type !== "cgroup2") || view.version === 2) return [];
-      return view.hierarchies.map(({ name, path }) => `mnt[${destination}/${name}]:${path}`);
-    })
-    .concat((linux?.maskedPaths ?? []).length === 0 ? [] : [`mnt[${maskKey}]:${maskKey}`]);
+  const nodes = findDeviceNodes(linux);
+  const listed = mounts.flatMap((mount) => {
+    const { destination, source = "", type } = mount;
+    if (isBind(mount)) return [`mnt[${destination}]:${source}`];
+    if ((type !== "cgroup" && type !== "cgroup2") || view.version === 2) return [];
+    return view.hierarchies.map(({ name, path }) => `mnt[${destination}/${name}]:${path}`);
+  });
+  const devices = boundDevices(linux).map((path) => `mnt[${path}]:${nodes.get(path) ?? path}`);
+  const masks = (linux?.maskedPaths ?? []).length === 0 ? [] : [`mnt[${maskKey}]:${maskKey}`];
+  return [...new Set([...listed, ...devices, ...masks])];
 }
 
 /** Standard input, output and error as `--inherit-fd` names them later; what lies outside of the container is external. */

@@ -1,11 +1,11 @@
 // restore: a container whose processes come from a checkpoint. Directory and cgroup are made as by `create`; what is in
 // the container is made by criu, in a mount namespace of its own, so that no mount is left when something fails.
-import { readFileSync, rmSync } from "node:fs";
+import { fchmodSync, fstatSync, openSync, readFileSync, rmSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { CleanupStack } from "../../base/cleanup-stack.ts";
 import { CricketError, failedPrecondition, invalidArgument } from "../../base/errors.ts";
 import type { CgroupLayout } from "../../linux/cgroup/layout.ts";
-import { AT_FDCWD, close } from "../../linux/files.ts";
+import { AT_FDCWD, close, O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_RDONLY } from "../../linux/files.ts";
 import { CLONE_NEWNS, type LaunchProgram } from "../../linux/launch-program.ts";
 import { cloneMount, MS_PRIVATE, MS_REC } from "../../linux/mount.ts";
 import { openPidfd } from "../../linux/pidfd.ts";
@@ -14,6 +14,7 @@ import { becomeSubreaper } from "../../linux/reap.ts";
 import { spawnDetached } from "../../linux/spawn-detached.ts";
 import { runtimeEnvironment } from "../external/runtime-command.ts";
 import type { Spec } from "../spec.ts";
+import { userNamespaceKind } from "../user-namespace.ts";
 import type { ContainerState } from "./container-store.ts";
 import { cgroupPlaceOf, firstState, prepareCgroup, writePidFile } from "./create.ts";
 import { restoreArgs, type CriuOptions, type CriuPlaces } from "./criu-args.ts";
@@ -129,12 +130,29 @@ async function runCriu(runtime: Runtime, run: CriuRun): Promise<number> {
   });
   becomeSubreaper();
   const rootfs = descriptors.add(cloneMount(AT_FDCWD, state.rootfs, true));
+  using _searchable = userNamespaceKind(spec.linux) === "none" ? undefined : letSearch(places.images);
   const child = await spawnDetached(runtime.helper(), criuProgram([criu, ...args], state.rootfs, rootfs), {
     kept: [0, 1, 2, ...joins.map(({ fd }) => fd)],
   });
   const status = await waitForProcess(child.pid, child.pidfd);
   if (status !== 0) throw criuFailure("restore", log, `exit status ${status}`);
   return readPid(pidFile);
+}
+
+/**
+ * Tasks look for images as root of their user namespace, who is somebody else here; what they have to read of them was
+ * opened before. The images themselves stay root's alone.
+ */
+function letSearch(images: string): Disposable {
+  const fd = openSync(images, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  const mode = fstatSync(fd).mode & 0o7777;
+  fchmodSync(fd, mode | 0o011);
+  return {
+    [Symbol.dispose]() {
+      fchmodSync(fd, mode);
+      close(fd);
+    },
+  };
 }
 
 /** One for each of the three standard streams. */

@@ -8,6 +8,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   statSync,
   symlinkSync,
   writeFileSync,
@@ -79,6 +80,17 @@ class Checkpoints extends OciFixture {
   }
 
   readonly streams = join(this.directory, "output");
+
+  readonly piped = join(this.directory, "piped.out");
+
+  /** Resolves when nobody has the pipe any more. */
+  pipe(...words: string[]): Promise<unknown> {
+    const script = '"$@" </dev/null 2>&1 | cat >"$OUTPUT"';
+    const argv = ["-c", script, "sh", process.execPath, ...this.argv(...words)];
+    const env = { ...process.env, OUTPUT: this.piped };
+    const shell = spawn("sh", argv, { cwd: this.bundle, env, stdio: "ignore" });
+    return new Promise((resolve) => shell.on("exit", resolve));
+  }
 
   async detached(...words: string[]): Promise<void> {
     const child = this.startToFile(this.streams, ...words);
@@ -191,28 +203,63 @@ describe(
       assert.match(failed(await fixture.run(["state", id])), /does not exist/);
     });
 
+    it("joins the network namespace that the spec names, before and after", async () => {
+      const holder = spawn("unshare", ["--net", "sleep", "1000"], { stdio: "ignore" });
+      try {
+        const path = `/proc/${holder.pid}/ns/net`;
+        while (readlinkSync(path) === readlinkSync("/proc/self/ns/net")) await sleep(5);
+        const id = await fixture.running(({ linux = {} }) => {
+          for (const item of linux.namespaces ?? []) if (item.type === "network") item.path = path;
+        });
+        const images = fixture.images("joined");
+        await fixture.ok("checkpoint", "--image-path", images, id);
+        await fixture.detached("restore", "-d", "--image-path", images, id);
+        const { pid } = await fixture.state(id);
+        assert.equal(readlinkSync(`/proc/${pid}/ns/net`), readlinkSync(path));
+        await fixture.untilAbove(id, await fixture.count(id));
+        await fixture.ok("delete", "--force", id);
+      } finally {
+        holder.kill("SIGKILL");
+      }
+    });
+
+    it("of a container with a user namespace", async () => {
+      const id = fixture.newId();
+      fixture.write(counting, (spec) => {
+        withTmp(spec);
+        const map = [{ containerID: 0, hostID: 100_000, size: 65_536 }];
+        Object.assign(spec.linux ?? {}, { uidMappings: map, gidMappings: map });
+        spec.linux?.namespaces?.push({ type: "user" });
+      });
+      const first = fixture.pipe("run", "-d", id);
+      await fixture.untilAbove(id, 2);
+      const images = fixture.images("user");
+      await fixture.ok("checkpoint", "--image-path", images, id);
+      await first;
+      const second = fixture.pipe("restore", "-d", "--image-path", images, id);
+      await fixture.untilAbove(id, 2);
+      const { pid } = await fixture.state(id);
+      assert.match(readFileSync(`/proc/${pid}/uid_map`, "utf8"), /^ +0 +100000 +65536\n$/);
+      await fixture.untilAbove(id, await fixture.count(id));
+      assert.equal(statSync(images).mode & 0o777, 0o700);
+      await fixture.ok("delete", "--force", id);
+      await second;
+    });
+
     it("goes on writing into the caller's pipe", async () => {
       const id = fixture.newId();
       fixture.write(counting, withTmp);
       const images = fixture.images("piped");
-      const output = join(fixture.directory, "piped.out");
-      const pipe = async (...words: string[]): Promise<unknown> => {
-        const script = '"$@" </dev/null 2>&1 | cat >"$OUTPUT"';
-        const argv = ["-c", script, "sh", process.execPath, ...fixture.argv(...words)];
-        const env = { ...process.env, OUTPUT: output };
-        const shell = spawn("sh", argv, { cwd: fixture.bundle, env, stdio: "ignore" });
-        return new Promise((resolve) => shell.on("exit", resolve));
-      };
-      const first = pipe("run", "-d", id);
+      const first = fixture.pipe("run", "-d", id);
       await fixture.untilAbove(id, 2);
       await fixture.ok("checkpoint", "--image-path", images, id);
       await first;
-      const second = pipe("restore", "-d", "--image-path", images, id);
+      const second = fixture.pipe("restore", "-d", "--image-path", images, id);
       await fixture.untilAbove(id, 2);
       await fixture.untilAbove(id, await fixture.count(id));
       await fixture.ok("delete", "--force", id);
       await second;
-      const [line = "0"] = readFileSync(output, "utf8").split("\n");
+      const [line = "0"] = readFileSync(fixture.piped, "utf8").split("\n");
       assert.ok(Number(line) > 2, line);
     });
 
