@@ -1,14 +1,20 @@
 // The embedded runtime: containers are made by launch programs, without another program.
 import { CleanupStack } from "../base/cleanup-stack.ts";
-import { CricketError } from "../base/errors.ts";
+import { failedPrecondition } from "../base/errors.ts";
 import { failpoint } from "../base/failpoint.ts";
 import type { Log } from "../base/log.ts";
 import type { Paths } from "../config/paths.ts";
 import type { CgroupManager } from "../linux/cgroup/cgroup-manager.ts";
+import type { HelperBinary } from "../linux/helper-binary.ts";
+import { isAlive } from "../linux/proc.ts";
+import { findTool } from "../linux/run-tool.ts";
 import { startMonitor } from "../linux/start-monitor.ts";
 import { explainSpec } from "../oci/explain.ts";
+import { findCriu } from "../oci/runtime/criu-program.ts";
+import { dumpProcesses } from "../oci/runtime/dump.ts";
 import { loadBundle } from "./bundle.ts";
-import type { ContainerRuntime, LaunchedContainer } from "./container-runtime.ts";
+import type { CheckpointPlaces, ContainerRuntime, LaunchedContainer } from "./container-runtime.ts";
+import type { Container } from "./container-store.ts";
 import { LaunchSync } from "./launch-sync.ts";
 import { prepareExec } from "./prepare-exec.ts";
 import { cgroupLimits, prepareLaunch, type LaunchRequest } from "./prepare-launch.ts";
@@ -16,14 +22,13 @@ import { signalInit } from "./signal-init.ts";
 
 export interface EmbeddedRuntimeParts {
   cgroups: CgroupManager;
+  helper: HelperBinary;
   paths: Paths;
   log: Log;
 }
 
-const noCheckpoints =
-  "the embedded runtime cannot restore containers, so it makes no checkpoints; a runtime handler with runc can";
-
-export function embeddedRuntime({ cgroups, paths, log }: EmbeddedRuntimeParts): ContainerRuntime {
+export function embeddedRuntime(parts: EmbeddedRuntimeParts): ContainerRuntime {
+  const { cgroups, paths, log } = parts;
   return {
     launch: (request) => launch(request, log),
     start: (_container, monitor) => monitor.start(),
@@ -36,10 +41,37 @@ export function embeddedRuntime({ cgroups, paths, log }: EmbeddedRuntimeParts): 
       cgroups.updateResources(record.cgroupPath, { ...resources, ...more }),
     // The rootfs goes with the container's mount namespace.
     release: () => Promise.resolve(),
-    missingForCheckpoints: () => noCheckpoints,
-    checkpoint: () => Promise.reject(new CricketError("unimplemented", noCheckpoints)),
+    missingForCheckpoints: () => (findTool("criu") === undefined ? "criu is not installed" : undefined),
+    checkpoint: (container, places) => checkpoint(container, places, parts),
     explain: (container) => explainSpec(loadBundle(container, paths).spec),
   };
+}
+
+/** Connections that are open and locks on files would keep most servers from being checkpointed. */
+const dumpOptions = {
+  leaveRunning: true,
+  tcpEstablished: true,
+  fileLocks: true,
+  extUnixSk: false,
+  shellJob: false,
+  manageCgroups: "soft",
+  preDump: false,
+  parentPath: undefined,
+  autoDedup: false,
+  emptyNetwork: false,
+  pageServer: undefined,
+} as const;
+
+async function checkpoint(
+  container: Container,
+  places: CheckpointPlaces,
+  { helper, paths }: EmbeddedRuntimeParts,
+): Promise<void> {
+  const { init } = container.record;
+  if (init === undefined || !isAlive(init.pid, init.startTimeTicks))
+    throw failedPrecondition("its first process has ended");
+  const { spec } = loadBundle(container, paths);
+  await dumpProcesses({ helper, criu: findCriu(""), pid: init.pid, spec, options: dumpOptions, places });
 }
 
 async function launch(request: LaunchRequest, log: Log): Promise<LaunchedContainer> {
