@@ -10,12 +10,14 @@ import {
   readFileSync,
   rmdirSync,
   rmSync,
+  symlinkSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { startLeakCheck } from "../../support/leak-check.ts";
+import { criuSkip } from "../../support/criu.ts";
 import { requires } from "../../support/requires.ts";
 
 const runtime = resolve(import.meta.dirname, "../../../dist/bin/cricket-oci");
@@ -40,7 +42,8 @@ describe("podman with cricket as its runtime", needs, () => {
 
   const podman = (...words: string[]): Promise<Ended> =>
     new Promise((done) => {
-      execFile("podman", [...options, ...words], { timeout: 60_000 }, (error, stdout, stderr) => {
+      const env = { ...process.env, PATH: `${join(directory, "programs")}:${process.env["PATH"]}` };
+      execFile("podman", [...options, ...words], { timeout: 60_000, env }, (error, stdout, stderr) => {
         const status = error === null ? 0 : typeof error.code === "number" ? error.code : -1;
         done({ status, stdout, stderr });
       });
@@ -53,6 +56,10 @@ describe("podman with cricket as its runtime", needs, () => {
   const run = (...words: string[]): Promise<Ended> => podman("run", "--rm", "--network=none", ...words);
 
   before(async () => {
+    const programs = join(directory, "programs");
+    mkdirSync(programs);
+    const criu = process.env["CRICKET_TEST_CRIU"];
+    if (criu !== undefined) symlinkSync(criu, join(programs, "criu"));
     const bin = join(directory, "rootfs/bin");
     mkdirSync(bin, { recursive: true });
     cpSync("/bin/busybox", join(bin, "busybox"), { dereference: true });
@@ -85,6 +92,30 @@ describe("podman with cricket as its runtime", needs, () => {
     assert.equal((await run("busybox", "/no/such")).status, 127);
     assert.equal((await run("busybox", "nosuch")).status, 127);
     assert.equal((await run("busybox", "/bin")).status, 126);
+  });
+
+  it("checkpoints a container and restores it, also from an archive", async (test) => {
+    const { skip } = criuSkip();
+    if (skip !== undefined) return test.skip(skip);
+    const counting = "i=0; while :; do i=$((i+1)); echo $i; /bin/busybox sleep 0.02; done";
+    const shell = ["/bin/busybox", "sh", "-c", counting];
+    await succeed("run", "-d", "--name", "counts", "--network=none", "busybox", ...shell);
+    const untilAbove = async (least: number): Promise<number> => {
+      for (;;) {
+        const last = Number((await succeed("logs", "--tail=1", "counts")).trim());
+        if (last > least) return last;
+      }
+    };
+    let last = await untilAbove(2);
+    await succeed("container", "checkpoint", "counts");
+    await succeed("container", "restore", "counts");
+    last = await untilAbove(last + 2);
+    const archive = join(directory, "counts.tar.gz");
+    await succeed("container", "checkpoint", "--export", archive, "counts");
+    await succeed("rm", "--force", "counts");
+    await succeed("container", "restore", "--import", archive);
+    await untilAbove(last);
+    await succeed("rm", "--force", "--time=0", "counts");
   });
 
   it("execs in a container, pauses, measures, stops and removes it", async () => {
