@@ -65,7 +65,7 @@ export class SpdyConnection {
     void this.#run();
   }
 
-  /** Opens a stream of this side. */
+  /** Opens a stream of this side; of a connection that is gone it is over at once. */
   openStream(headers: SpdyHeaders): SpdyStream {
     const streamId = this.#nextLocalId;
     this.#nextLocalId += 2;
@@ -74,6 +74,7 @@ export class SpdyConnection {
     // Associated stream 0, then priority and slot.
     const rest = Buffer.concat([Buffer.alloc(2), this.#encoder.encode(headers)]);
     this.#send(encodeControl({ type: spdyFrameType.synStream, numbers: [streamId, 0], rest }));
+    if (this.#gone.signal.aborted) stream.disconnect();
     return stream;
   }
 

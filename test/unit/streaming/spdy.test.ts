@@ -161,6 +161,15 @@ describe("SpdyConnection", () => {
     server.destroy();
   });
 
+  test("a stream that is opened when the connection is gone is over at once", async () => {
+    const { client, server } = connectPair(() => true);
+    client.destroy();
+    if (!client.gone.aborted) await new Promise((resolve) => client.gone.addEventListener("abort", resolve));
+    const stream = client.openStream(new Map([["streamtype", "error"]]));
+    await new Promise((resolve) => stream.once("close", resolve));
+    server.destroy();
+  });
+
   test("a stream that is not read holds up the sender and no memory grows", async () => {
     const { client, server } = connectPair(() => true);
     const stream = client.openStream(new Map());
