@@ -3,7 +3,8 @@
 
 #define CLOCK_REALTIME_ID 0
 #define SIGNAL_BASE 128U
-#define BACKLOG 16
+// As many as a monitor serves: a connection that finds the queue full is refused at once (EAGAIN), not kept waiting.
+#define BACKLOG 64
 #define SOCKET_UMASK 0177
 
 static int make_pipe(int *host_end, int *child_end, int host_index) {
