@@ -1,6 +1,5 @@
 // The composition root: builds all parts in order, recovers what an earlier daemon left, listens; closes in reverse.
 import { chmodSync, mkdirSync } from "node:fs";
-import { setFlagsFromString } from "node:v8";
 import { CleanupStack } from "./base/cleanup-stack.ts";
 import { invalidArgument, messageOf } from "./base/errors.ts";
 import { StreamingServer, type StreamingOptions } from "./streaming/streaming-server.ts";
@@ -22,6 +21,7 @@ import { bootId } from "./linux/proc.ts";
 import { releaseMemoryAtRest } from "./linux/memory-rest.ts";
 import { mapLargePieces } from "./linux/release-memory.ts";
 import { notifySupervisor } from "./linux/sd-notify.ts";
+import { keepYoungHeapSmall } from "./linux/young-heap.ts";
 import { selectNetwork } from "./network/select-network.ts";
 import { liveAttachments, recoverSandboxes } from "./sandbox/recover-sandboxes.ts";
 import { openStores } from "./open-stores.ts";
@@ -70,15 +70,6 @@ export async function runDaemon(argv: readonly string[]): Promise<number> {
   } finally {
     for (const failure of await closing.unwind()) log.warn("not closed", { error: messageOf(failure) });
   }
-}
-
-/**
- * V8 lets the young generation of the heap grow to 16 MiB a half as soon as a burst of calls needs it, and never gives
- * that back: 30 MiB for a daemon that is idle most of the time. At its first size collections are more frequent and as
- * quick as they are small.
- */
-function keepYoungHeapSmall(): void {
-  setFlagsFromString("--semi-space-growth-factor=1");
 }
 
 async function open(config: Config, log: Log, closing: CleanupStack): Promise<DaemonParts> {

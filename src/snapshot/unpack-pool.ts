@@ -3,6 +3,7 @@
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
 import { CricketError, messageOf } from "../base/errors.ts";
+import { keepYoungHeapSmall } from "../linux/young-heap.ts";
 import {
   type FromUnpackWorker,
   type ToUnpackWorker,
@@ -76,6 +77,8 @@ export class UnpackPool {
   #start(): PoolWorker {
     const worker: PoolWorker = { thread: startThread(), jobs: new Map(), idleTimer: undefined };
     this.#workers.add(worker);
+    // Setting up the heap of a thread undoes it.
+    worker.thread.on("online", keepYoungHeapSmall);
     worker.thread.on("message", (message: FromUnpackWorker) =>
       worker.jobs.get(message.job)?.receive(message),
     );
@@ -85,6 +88,8 @@ export class UnpackPool {
   }
 
   #rest(worker: PoolWorker): void {
+    // So do the threads that a worker starts by itself: a module loader's.
+    keepYoungHeapSmall();
     // Neither an idle worker nor its timer keeps the process from ending.
     worker.thread.unref();
     worker.idleTimer = setTimeout(() => void this.#end(worker, "unpack worker was idle"), idleMs);
