@@ -1,6 +1,7 @@
 // The directory of network configurations (/etc/cni/net.d): which one is in use, and word of changes.
 import { readdirSync, readFileSync, statSync, watch, type FSWatcher } from "node:fs";
-import { basename, dirname, extname, join, relative } from "node:path";
+import { basename, dirname, extname, join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { CricketError, errnoOf, invalidArgument, messageOf } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
 import { parseNetworkConfig, parsePluginConfig, type NetworkConfig } from "./network-config.ts";
@@ -76,6 +77,7 @@ function readBounded(path: string): string {
 // Writers replace a file in several steps; what lies between them is of no interest.
 const settleMs = 50;
 const pollMs = 5_000;
+const armRounds = 5;
 
 /**
  * Calls back when something in the directory or one of its folders may have changed, also where the directory appears
@@ -105,14 +107,23 @@ export class DirectoryWatch {
     for (const watcher of this.#watchers) watcher.close();
     this.#watchers = [];
     clearTimeout(this.#timer);
+    this.#timer = undefined;
   }
 
   #arm(): void {
     this.#disarm();
     if (this.#closed) return;
     try {
-      for (const { path, entry } of watchedPaths(this.#directory)) this.#watch(path, entry);
+      // What came or went between the look and the watch has nobody to tell of it: looked at again, a few times.
+      for (let round = 0; round < armRounds; round++) {
+        const paths = watchedPaths(this.#directory);
+        for (const { path, entry } of paths) this.#watch(path, entry);
+        if (isDeepStrictEqual(paths, watchedPaths(this.#directory))) return;
+        this.#disarm();
+      }
+      throw new CricketError("unavailable", `${this.#directory} changes faster than it can be watched`);
     } catch (error) {
+      this.#disarm();
       this.#log.warn("network configuration is polled, not watched", { error: messageOf(error) });
       this.#schedule(pollMs);
     }
@@ -146,27 +157,41 @@ interface WatchedPath {
   path: string;
   /** The only entry of interest; undefined for all. */
   entry: string | undefined;
+  /** Which directory it was: another one may have taken its name. */
+  identity: string;
 }
 
-/** The directory and its folders, or the nearest directory above that exists. */
+/**
+ * The directory with its folders, and all directories above it, as far as they exist: one that is put in place of any of
+ * them takes the configuration along, of which the old one is never told.
+ */
 function watchedPaths(directory: string): WatchedPath[] {
-  const folders = tryListFolders(directory);
-  if (folders !== undefined)
-    return [directory, ...folders.map((name) => join(directory, name))].map((path) => ({
-      path,
-      entry: undefined,
-    }));
-  let path = directory;
-  do path = dirname(path);
-  while (tryListFolders(path) === undefined && path !== dirname(path));
-  return [{ path, entry: relative(path, directory).split("/")[0] }];
+  const watched: WatchedPath[] = [];
+  const note = (path: string, entry?: string): void => {
+    const identity = tryIdentify(path);
+    if (identity !== undefined) watched.push({ path, entry, identity });
+  };
+  for (let path = directory; path !== dirname(path); path = dirname(path))
+    note(dirname(path), basename(path));
+  note(directory);
+  for (const name of tryListFolders(directory)) note(join(directory, name));
+  return watched;
 }
 
-function tryListFolders(directory: string): string[] | undefined {
+function tryIdentify(path: string): string | undefined {
+  try {
+    const { dev, ino } = statSync(path);
+    return statSync(path).isDirectory() ? `${dev}:${ino}` : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function tryListFolders(directory: string): string[] {
   try {
     const entries = readdirSync(directory, { withFileTypes: true });
     return entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
   } catch {
-    return undefined;
+    return [];
   }
 }

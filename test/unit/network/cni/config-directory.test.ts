@@ -92,3 +92,41 @@ test("`DirectoryWatch` sees changes, folders, and a directory that goes and come
   assert.equal(changes, quiet);
   await change("made again", () => fs.mkdirSync(directory, { recursive: true }));
 });
+
+test("`DirectoryWatch` follows the name, whatever directory is put in its place", async (t) => {
+  using double = new CniDouble();
+  const parent = path.join(double.directory, "etc", "cni");
+  const directory = path.join(parent, "net.d");
+  for (const copy of ["one", "two"])
+    fs.mkdirSync(path.join(double.directory, copy, "net.d"), { recursive: true });
+  fs.mkdirSync(directory, { recursive: true });
+  let changes = 0;
+  const watch = new DirectoryWatch(directory, () => changes++, recordingLog().log);
+  t.after(() => watch.close());
+  const change = async (what: string, act: () => void): Promise<void> => {
+    const before = changes;
+    act();
+    await until(what, () => changes > before);
+    await delay(150);
+  };
+  const write = (): void => fs.writeFileSync(path.join(directory, "x"), "1");
+  await change("parent moved away", () => fs.renameSync(parent, `${parent}-old`));
+  await change("another one in its place", () => fs.renameSync(path.join(double.directory, "one"), parent));
+  await change("file in it", write);
+  await change("replaced at once", () => {
+    fs.renameSync(parent, path.join(double.directory, "one"));
+    fs.renameSync(path.join(double.directory, "two"), parent);
+  });
+  await change("file in the new one", write);
+  await change("a link instead", () => {
+    fs.rmSync(parent, { recursive: true });
+    fs.symlinkSync(path.join(double.directory, "one"), parent);
+  });
+  await change("file behind the link", write);
+  await change("link turned", () => {
+    fs.mkdirSync(path.join(double.directory, "three", "net.d"), { recursive: true });
+    fs.symlinkSync(path.join(double.directory, "three"), `${parent}.new`);
+    fs.renameSync(`${parent}.new`, parent);
+  });
+  await change("file behind the new link", write);
+});
