@@ -230,9 +230,8 @@ export class CniNetwork implements PodNetwork {
 
   // Once for each network: what was left by earlier daemons and other times.
   #collectLater(): void {
-    if (!this.#isRecovered || !this.#readiness.condition().ready) return;
-    const plan = this.#readiness.plan();
-    if (plan.config.name === this.#collectedNetwork) return;
+    const plan = this.#readiness.answered;
+    if (!this.#isRecovered || plan === undefined || plan.config.name === this.#collectedNetwork) return;
     this.#collectedNetwork = plan.config.name;
     this.#collection = this.#retries
       .settle()

@@ -1,4 +1,5 @@
 // Which configuration is in use, and whether its plugins can serve it: the NetworkReady condition.
+import { isDeepStrictEqual } from "node:util";
 import { setTimeout as delay } from "node:timers/promises";
 import { CricketError, messageOf } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
@@ -11,6 +12,11 @@ const notReady = (message: string): NetworkCondition => ({
   reason: "NetworkPluginNotReady",
   message,
 });
+
+const unanswered = (loaded: LoadedConfig): string => {
+  const name = loaded.configured ? (loaded.config?.name ?? "") : "";
+  return `the plugins of network ${name} have not answered yet`;
+};
 
 // While the network is not ready somebody waits for it; while it is, the kubelet's own questions are often enough.
 const retryMs = 1_000;
@@ -52,10 +58,15 @@ export class NetworkReadiness {
     return this.#condition;
   }
 
+  /** Undefined until the plugins of the configuration in use have answered. */
+  get answered(): CniNetworkPlan | undefined {
+    return this.#condition.ready ? this.#plan : undefined;
+  }
+
   /** What attachments are made with now. @throws unavailable */
   plan(): CniNetworkPlan {
-    if (this.#plan === undefined) throw new CricketError("unavailable", this.#condition.message);
-    return this.#plan;
+    if (this.#plan !== undefined) return this.#plan;
+    throw new CricketError("unavailable", this.#condition.message || unanswered(this.#loaded));
   }
 
   /** Resolves when the answer to the question under way is there, or when the time is over. */
@@ -75,11 +86,13 @@ export class NetworkReadiness {
   }
 
   #load(): void {
+    const loaded = this.#tryLoad();
+    // Network add-ons keep other files here, with tokens that they renew: no reason to doubt the network.
+    if (this.#generation > 0 && isDeepStrictEqual(loaded, this.#loaded)) return;
     this.#generation++;
     this.#plan = undefined;
     this.#probe = undefined;
     clearTimeout(this.#retry);
-    const loaded = this.#tryLoad();
     this.#loaded = loaded;
     if (!loaded.configured) {
       this.#condition = notReady(`no network configuration in ${this.#directory ?? "any directory"}`);
@@ -91,7 +104,9 @@ export class NetworkReadiness {
       return;
     }
     this.#log.info("network configuration", { path: loaded.path, network: loaded.config.name });
-    this.#condition = notReady(`the plugins of network ${loaded.config.name} have not answered yet`);
+    // A network that works is taken to go on until the plugins say otherwise: an add-on that rewrites its configuration
+    // is no reason for the scheduler to leave the node. Attachments wait for the answer.
+    if (!this.#condition.ready) this.#condition = notReady(unanswered(loaded));
     this.#begin();
   }
 
@@ -130,12 +145,13 @@ export class NetworkReadiness {
 
   #settle({ plan, problem }: { plan?: CniNetworkPlan; problem?: string }): void {
     const wasReady = this.#condition.ready;
+    const isNew = this.#plan === undefined;
     this.#plan = plan;
     this.#condition = problem === undefined ? { ready: true, reason: "", message: "" } : notReady(problem);
     if (problem !== undefined) {
       if (wasReady) this.#log.warn("network is not ready", { error: problem });
       if (!this.#closed) this.#retry = setTimeout(() => this.#begin(), retryMs).unref();
-    } else if (!wasReady) {
+    } else if (!wasReady || isNew) {
       this.#log.info("network is ready", { network: plan?.config.name, cni: plan?.version });
       this.onReady();
     }
