@@ -20,7 +20,8 @@ export interface CniInterface {
 export function parseResult(text: string, version: CniVersion, what: string): JsonObject {
   try {
     const result = parseJsonObject(text, "the result");
-    const actual = stringField(result, "cniVersion", version);
+    // Plugins that leave it out or empty are common: libcni takes their word as given in the version asked for.
+    const actual = stringField(result, "cniVersion") || version;
     if (!isSupportedVersion(actual))
       throw new CricketError("internal", `the result is of version ${JSON.stringify(actual.slice(0, 32))}`);
     const ips = addressesOf(result).map(({ entry, ip }) => convertAddress(entry, ip.family, version));

@@ -147,10 +147,11 @@ function collect(child: ChildProcess, what: string): CollectedOutput {
   return { text, failed, fail };
 }
 
-// Plugins call tools and read proxies and the like from the environment; what speaks of this process itself stays.
+// Plugins call tools and read proxies and the like from the environment; what speaks of this process itself stays, and
+// of the protocol's variables all but the one that is the operator's to set (libcni's skel reads it).
 function inheritedEnvironment(): Record<string, string | undefined> {
   const kept = Object.entries(process.env).filter(
-    ([name]) => !/^(?:CNI_|CRICKET_|NODE_|NOTIFY_SOCKET$|WATCHDOG_|LISTEN_)/.test(name),
+    ([name]) => !/^(?:CNI_(?!NETNS_OVERRIDE$)|CRICKET_|NODE_|NOTIFY_SOCKET$|WATCHDOG_|LISTEN_)/.test(name),
   );
   return {
     PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",

@@ -21,6 +21,11 @@ test("`parseResult()` keeps fields it does not know and sets the version that wa
   });
 });
 
+test("`parseResult()` takes a missing or empty version for the one that was asked for", () => {
+  for (const cniVersion of [undefined, "", null])
+    assert.equal(parseResult(JSON.stringify({ cniVersion }), "0.4.0", "plugin x ADD")["cniVersion"], "0.4.0");
+});
+
 test("`parseResult()` converts between the address forms of the versions", () => {
   const old = { cniVersion: "0.4.0", ips: [{ version: "4", address: "10.0.0.2/24" }] };
   assert.deepEqual(parse(old)["ips"], [{ address: "10.0.0.2/24" }]);
