@@ -62,6 +62,8 @@ export class CniNetwork implements PodNetwork {
   readonly #hostPorts: CniHostPorts | undefined;
   #podCidrs: readonly string[] = [];
   #collection: Promise<void> = Promise.resolve();
+  #checking: Promise<void> = Promise.resolve();
+  #isClosed = false;
   #isRecovered = false;
   #collectedNetwork = "";
 
@@ -188,8 +190,9 @@ export class CniNetwork implements PodNetwork {
   }
 
   /**
-   * Attachments of sandboxes that are gone (with a reboot, or half made) are removed, and plugins told to collect
-   * garbage; both go on after this has returned, so that a plugin that hangs does not hold up the start.
+   * Attachments of sandboxes that are gone (with a reboot, or half made) are removed, plugins told to collect garbage,
+   * and asked whether they still have what they made for the others; all of it goes on after this has returned, so
+   * that a plugin that hangs does not hold up the start.
    */
   async recover(live: readonly DetachRequest[]): Promise<void> {
     const liveIds = new Set(live.map(({ sandboxId }) => sandboxId));
@@ -198,9 +201,11 @@ export class CniNetwork implements PodNetwork {
     this.#isRecovered = true;
     await this.#readiness.settle(firstProbeMs);
     this.#collectLater();
+    this.#checking = this.#checkAll(live);
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true;
     this.#readiness.close();
     this.#retries.close();
     await this.#hostPorts?.close();
@@ -211,6 +216,7 @@ export class CniNetwork implements PodNetwork {
     await this.#retries.settle();
     await this.#readiness.settle(Number.POSITIVE_INFINITY);
     await this.#collection;
+    await this.#checking;
   }
 
   async #remove(sandboxId: string, netnsPath: string | undefined): Promise<void> {
@@ -240,6 +246,8 @@ export class CniNetwork implements PodNetwork {
           const valid = this.#cache
             .list()
             .filter((cached) => cached.plan.config.name === plan.config.name)
+            // Given up: where its DEL fails at one plugin, the others may let go of it all the same.
+            .filter(({ attachment }) => !this.#retries.isWaiting(attachment.containerId))
             .map(({ attachment }) => ({
               containerID: attachment.containerId,
               ifname: attachment.interfaceName,
@@ -251,6 +259,20 @@ export class CniNetwork implements PodNetwork {
         for (const { message } of failures)
           this.#log.warn("network garbage not collected", { error: message });
       });
+  }
+
+  // The CRI has no word for a pod whose network is broken: whoever looks for the reason finds it in the log.
+  async #checkAll(live: readonly DetachRequest[]): Promise<void> {
+    for (const { sandboxId } of live) {
+      if (this.#isClosed) return;
+      if (this.#cache.get(sandboxId)?.result === undefined) continue;
+      await this.check(sandboxId).catch((error: unknown) =>
+        this.#log.warn("network of a pod is not as it was made", {
+          sandbox: shortId(sandboxId),
+          error: messageOf(error),
+        }),
+      );
+    }
   }
 
   async #recoverPorts(live: readonly DetachRequest[]): Promise<void> {

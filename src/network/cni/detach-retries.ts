@@ -29,6 +29,11 @@ export class DetachRetries {
     this.#waiting.set(sandboxId, timer.unref());
   }
 
+  /** True while the next attempt is waited for. */
+  isWaiting(sandboxId: string): boolean {
+    return this.#waiting.has(sandboxId);
+  }
+
   /** Idempotent. */
   forget(sandboxId: string): void {
     clearTimeout(this.#waiting.get(sandboxId));

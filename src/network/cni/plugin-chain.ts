@@ -24,11 +24,14 @@ export interface CniTimeouts {
   versionMs: number;
 }
 
-/** DEL ends within the minute an undo step has (base/cleanup-stack.ts), the killing of a plugin included. */
+/**
+ * DEL ends within the minute an undo step has (base/cleanup-stack.ts), the killing of a plugin included. CHECK holds up
+ * the DEL of its pod.
+ */
 export const defaultTimeouts: CniTimeouts = {
   addMs: 5 * 60_000,
   deleteMs: 55_000,
-  checkMs: 60_000,
+  checkMs: 10_000,
   gcMs: 60_000,
   statusMs: 10_000,
   versionMs: 5_000,
@@ -234,7 +237,8 @@ function attachmentVariables(attachment: CniAttachment | undefined): Record<stri
 /** CNI 1.1, section 3, "Deriving request configuration from plugin configuration". */
 function requestConfig({ plan, plugin, attachment, prevResult, extra }: Call): JsonObject {
   const { capabilities: _declared, ...source } = plugin.source;
-  const kept = Object.entries(source).filter(([key]) => !key.startsWith("cni.dev/"));
+  // Reserved: a result of another time in the file would be taken for that of the plugin before.
+  const kept = Object.entries(source).filter(([key]) => !key.startsWith("cni.dev/") && key !== "prevResult");
   const runtimeConfig = Object.entries(attachment?.capabilityArguments ?? {}).filter(([name]) =>
     plugin.capabilities.has(name),
   );
