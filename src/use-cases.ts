@@ -44,6 +44,7 @@ import type { HelperBinary } from "./linux/helper-binary.ts";
 import type { PodNetwork } from "./network/pod-network.ts";
 import { describeSandbox } from "./sandbox/describe-sandbox.ts";
 import { assertCanForward, dialSandbox } from "./sandbox/port-forward.ts";
+import type { PauseSeccomp } from "./sandbox/pause-seccomp.ts";
 import { runSandbox } from "./sandbox/run-sandbox.ts";
 import type { UserNamespaceSupport } from "./sandbox/user-namespace-support.ts";
 import type { Selinux } from "./sandbox/selinux.ts";
@@ -109,6 +110,11 @@ export function removeParts(parts: DaemonParts): RemoveParts {
   };
 }
 
+function pauseSeccomp({ host, seccompProfile }: NodeFacts): PauseSeccomp {
+  const { architecture, kernelVersion } = host;
+  return { runtimeDefault: seccompProfile, architecture, kernelVersion };
+}
+
 function sandboxUseCases(parts: DaemonParts): SandboxUseCases {
   const { paths, cgroups, network, helper, log, bootId, config } = parts;
   const run = {
@@ -125,6 +131,7 @@ function sandboxUseCases(parts: DaemonParts): SandboxUseCases {
     shmSizeBytes: config.sandbox.shmSizeBytes,
     userNamespaces: parts.userNamespaces,
     selinux: parts.selinux,
+    seccomp: pauseSeccomp(parts.facts),
     participant: parts.nri,
     runtimes: parts.runtimes,
   };

@@ -1,6 +1,5 @@
 // What containers take from the machine and the configuration; looked up once, when the daemon starts.
 import { readFileSync } from "node:fs";
-import { wrapError } from "../base/errors.ts";
 import type { ContainerDefaults, SecurityConfig } from "../config/config.ts";
 import type { CgroupLayout } from "../linux/cgroup/layout.ts";
 import { kernelRelease } from "../linux/kernel-release.ts";
@@ -8,7 +7,7 @@ import { capabilityBoundingSet } from "../linux/proc.ts";
 import { defaultSeccompProfile } from "../oci/seccomp-default.ts";
 import { hasLibseccomp } from "../linux/seccomp.ts";
 import { compileSeccomp } from "../oci/compile-seccomp.ts";
-import { parseSeccompProfile, resolveSeccompProfile, type SeccompProfile } from "../oci/seccomp-profile.ts";
+import { readSeccompProfile, resolveSeccompProfile, type SeccompProfile } from "../oci/seccomp-profile.ts";
 import { Apparmor } from "./apparmor.ts";
 import type { HostFacts } from "./build-spec.ts";
 import type { ImageVolumePolicy } from "./image-volumes.ts";
@@ -60,22 +59,12 @@ function lowestOomScoreAdj(): number | undefined {
 }
 
 /**
- * Compiles RuntimeDefault for the default capabilities: libseccomp takes some 20 ms for it, which the first container
- * would have to wait for. Compilations are kept by content.
+ * Compiles RuntimeDefault for pause and for the default capabilities: libseccomp takes some 20 ms for it, which the first
+ * pod and container would have to wait for. Compilations are kept by content.
  */
 export function warmSeccomp({ host, seccompProfile }: NodeFacts): void {
   if (!hasLibseccomp()) return;
-  const { architecture, kernelVersion, defaultCapabilities: capabilities } = host;
-  compileSeccomp(resolveSeccompProfile(seccompProfile, { capabilities, architecture, kernelVersion }));
-}
-
-/** A profile file: the configured one, or a pod's Localhost profile. */
-export function readSeccompProfile(path: string): SeccompProfile {
-  let text: string;
-  try {
-    text = readFileSync(path, "utf8");
-  } catch (error) {
-    throw wrapError(`read seccomp profile ${path}`, error);
-  }
-  return parseSeccompProfile(text, path);
+  const { architecture, kernelVersion, defaultCapabilities } = host;
+  for (const capabilities of [[], defaultCapabilities])
+    compileSeccomp(resolveSeccompProfile(seccompProfile, { capabilities, architecture, kernelVersion }));
 }

@@ -19,7 +19,7 @@ import type { NamespaceJoin } from "../oci/container-launch.ts";
 import { cgroupViewOf } from "../oci/cgroup-view.ts";
 import type { Namespace } from "../oci/linux-spec.ts";
 import { sendListener } from "../oci/seccomp-listener.ts";
-import type { SeccompProfile } from "../oci/seccomp-profile.ts";
+import { readSeccompProfile, type SeccompProfile } from "../oci/seccomp-profile.ts";
 import type { Spec } from "../oci/spec.ts";
 import { cgroupOwner } from "../oci/user-namespace.ts";
 import { sandboxFiles, sandboxHostname } from "../sandbox/sandbox-files.ts";
@@ -44,7 +44,7 @@ import {
   mountImageVolumes,
 } from "./image-volumes.ts";
 import { lateHooks, type LateHooks } from "./oci-hooks.ts";
-import { readSeccompProfile, type NodeFacts } from "./node-facts.ts";
+import type { NodeFacts } from "./node-facts.ts";
 import { hostDevices, resolveDevices } from "./resolve-devices.ts";
 import { resolveUser, type ResolvedUser } from "./resolve-user.ts";
 

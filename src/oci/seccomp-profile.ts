@@ -1,5 +1,6 @@
 // seccomp profile files: the field's JSON format with conditions (capabilities, architectures, kernel), and the plain
 // linux.seccomp object of the runtime-spec, which is the same without them.
+import { readFileSync } from "node:fs";
 import { invalidArgument, wrapError } from "../base/errors.ts";
 import {
   int32,
@@ -206,4 +207,15 @@ function excluded(excludes: RuleCondition | undefined, context: ProfileContext):
 function isAtLeast(version: { major: number; minor: number }, minimum: string): boolean {
   const [major = 0, minor = 0] = minimum.split(".").map(Number);
   return version.major > major || (version.major === major && version.minor >= minor);
+}
+
+/** A profile file: the configured one, or a pod's Localhost profile. */
+export function readSeccompProfile(path: string): SeccompProfile {
+  let text: string;
+  try {
+    text = readFileSync(path, "utf8");
+  } catch (error) {
+    throw wrapError(`read seccomp profile ${path}`, error);
+  }
+  return parseSeccompProfile(text, path);
 }

@@ -15,9 +15,11 @@ import type { Log } from "../base/log.ts";
 import type { SingleFlight } from "../base/single-flight.ts";
 import type { PodNetwork } from "../network/pod-network.ts";
 import { compileSandbox } from "../oci/compile-sandbox.ts";
+import type { SeccompFilter } from "../oci/container-launch.ts";
 import { openSync } from "node:fs";
 import { pinNetns } from "./netns-pin.ts";
 import { PauseProcess } from "./pause-process.ts";
+import { pauseSeccompFilter, type PauseSeccomp } from "./pause-seccomp.ts";
 import { releaseSandbox } from "./release-sandbox.ts";
 import type { SandboxConfig } from "./sandbox-config.ts";
 import {
@@ -57,6 +59,7 @@ export interface SandboxParts {
   shmSizeBytes: number;
   userNamespaces: UserNamespaceSupport;
   selinux: Selinux;
+  seccomp: PauseSeccomp;
   runtimes: RuntimeHandlers;
   participant: SandboxParticipant;
 }
@@ -71,7 +74,7 @@ export async function runSandbox(
   handler: string,
   parts: SandboxParts,
 ): Promise<Sandbox> {
-  const sysctls = validate(config, handler, parts);
+  const settings = validate(config, handler, parts);
   const key = sandboxKey(config);
   const existing = parts.store.findByKey(key);
   if (existing?.isReady === true) return existing;
@@ -80,10 +83,16 @@ export async function runSandbox(
       "already-exists",
       `sandbox ${existing.id} has the same metadata and is not ready: remove it first`,
     );
-  return parts.runs.run(key, () => makeSandbox(config, handler, sysctls, parts));
+  return parts.runs.run(key, () => makeSandbox(config, handler, settings, parts));
 }
 
-function validate(config: SandboxConfig, handler: string, parts: SandboxParts): Sysctl[] {
+/** What of the configuration is resolved before anything is made. */
+interface PauseSettings {
+  sysctls: Sysctl[];
+  seccomp: SeccompFilter | undefined;
+}
+
+function validate(config: SandboxConfig, handler: string, parts: SandboxParts): PauseSettings {
   if (!parts.runtimes.has(handler))
     throw invalidArgument(`runtime handler ${JSON.stringify(handler)} is not configured`);
   const missing =
@@ -93,7 +102,10 @@ function validate(config: SandboxConfig, handler: string, parts: SandboxParts): 
       "failed-precondition",
       `config.linux.security_context.namespace_options.userns_options: ${missing}`,
     );
-  return resolveSysctls(config.sysctls, config.security.namespaces, parts.allowedSysctls);
+  return {
+    sysctls: resolveSysctls(config.sysctls, config.security.namespaces, parts.allowedSysctls),
+    seccomp: pauseSeccompFilter(config.security, parts.seccomp),
+  };
 }
 
 /** What a pod of this handler lacks for a user namespace. */
@@ -106,7 +118,7 @@ function missingFor(handler: string, { userNamespaces, runtimes }: SandboxParts)
 async function makeSandbox(
   config: SandboxConfig,
   handler: string,
-  sysctls: Sysctl[],
+  settings: PauseSettings,
   parts: SandboxParts,
 ): Promise<Sandbox> {
   if (config.security.namespaces.network === "pod") assertNetworkReady(parts.network);
@@ -116,7 +128,7 @@ async function makeSandbox(
   cleanup.defer("release sandbox", () => releaseSandbox(sandbox, parts));
   try {
     failpoint("run-sandbox/intent");
-    const ips = await populate(sandbox, sysctls, parts);
+    const ips = await populate(sandbox, settings, parts);
     failpoint("run-sandbox/populated");
     cleanup.defer("tell participants", () => parts.participant.runFailed(sandbox));
     const asked = parts.participant.beforeRun(sandbox, ips);
@@ -160,10 +172,10 @@ function intent(config: SandboxConfig, handler: string, parts: SandboxParts): Sa
   };
 }
 
-async function populate(sandbox: Sandbox, sysctls: Sysctl[], parts: SandboxParts): Promise<string[]> {
+async function populate(sandbox: Sandbox, settings: PauseSettings, parts: SandboxParts): Promise<string[]> {
   const { id, config } = sandbox.record;
   const hostname = sandboxHostname(id, config);
-  const spawned = await spawnPause(sandbox, hostname, sysctls, parts);
+  const spawned = await spawnPause(sandbox, hostname, settings, parts);
   let ips: string[] = [];
   try {
     adoptPause(sandbox, spawned, parts);
@@ -189,7 +201,7 @@ async function populate(sandbox: Sandbox, sysctls: Sysctl[], parts: SandboxParts
 async function spawnPause(
   sandbox: Sandbox,
   hostname: string,
-  sysctls: Sysctl[],
+  settings: PauseSettings,
   parts: SandboxParts,
 ): Promise<SpawnedProcess> {
   const { record } = sandbox;
@@ -199,21 +211,20 @@ async function spawnPause(
     parts.cgroups.create(record.cgroupPath);
     parts.cgroups.create(path);
     using join = parts.cgroups.joinFiles(path);
-    return await launchPause(sandbox, { hostname, sysctls, join }, parts);
+    return await launchPause(sandbox, { hostname, join, ...settings }, parts);
   } finally {
     await hold.release();
   }
 }
 
-interface PauseLaunch {
+interface PauseLaunch extends PauseSettings {
   hostname: string;
-  sysctls: Sysctl[];
   join: CgroupJoin;
 }
 
 async function launchPause(
   { record }: Sandbox,
-  { hostname, sysctls, join }: PauseLaunch,
+  { hostname, sysctls, seccomp, join }: PauseLaunch,
   parts: SandboxParts,
 ): Promise<SpawnedProcess> {
   const { namespaces } = record.config.security;
@@ -231,6 +242,7 @@ async function launchPause(
     sysctls,
     cgroup: join,
     pause: parts.helper.pauseFd,
+    ...(seccomp === undefined ? {} : { seccomp }),
     ...(rootfs === undefined
       ? {}
       : { rootfs: { mount: rootfs.fd, target: parts.paths.sandboxDir(record.id) } }),
