@@ -104,6 +104,10 @@ function variableOf(line: string): { key: string; value: string } {
   return { key: line.slice(0, at), value: line.slice(at + 1) };
 }
 
+/**
+ * As the file has it, also in a pod with a user namespace: its root is nobody to the vendor's files, as under every other
+ * runtime. Mapped, it could write to those of the host's root; a device that wants that says `idmap` in its options.
+ */
 function mountOf({
   hostPath,
   containerPath,
