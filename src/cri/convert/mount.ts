@@ -39,7 +39,8 @@ export function mountFromWire(wire: v1.Mount, at: string): ContainerMount {
   assertRecursiveReadOnly(mount, at);
   const isImage = wire.image !== null && wire.image !== undefined && wire.image.image !== "";
   if (isImage) return { ...mount, image: imageSource(wire, at) };
-  if (wire.imageSubPath !== "") throw invalidArgument(`${at}.image_sub_path is given without image`);
+  // image_sub_path is not looked at: in a pod with an image volume the kubelet gives it with the subPath of each other
+  // volume as well, whose host_path has that part already.
   return { ...mount, hostPath: absolutePath(wire.hostPath, `${at}.host_path`) };
 }
 
