@@ -14,6 +14,7 @@ import {
   invocationFiles,
   type RuntimeCommand,
 } from "../oci/external/runtime-command.ts";
+import { hierarchyOf, type CgroupLayout } from "../linux/cgroup/layout.ts";
 import { scopeFormOf } from "../linux/cgroup/cgroup-path.ts";
 import { adjustLaunch } from "./adjust-launch.ts";
 import { writeBundle } from "./bundle.ts";
@@ -75,6 +76,7 @@ async function prepareBundle(request: LaunchRequest): Promise<ResolvedUser> {
       rootfs: mounts.rootfs,
       volumes: new Map([...volumes.detached.keys()].map((place, index) => [place, mounts.volume(index)])),
       lowestOomScoreAdj: parts.facts.lowestOomScoreAdj,
+      limitsHugepages: findsHugetlb(parts.cgroups.layout),
       ...(parts.cgroups.driver === "systemd"
         ? { cgroupsPath: scopeFormOf(container.record.cgroupPath) }
         : {}),
@@ -84,6 +86,10 @@ async function prepareBundle(request: LaunchRequest): Promise<ResolvedUser> {
   container.bundle = { spec, env };
   mounts.attach(rootfs, [...volumes.detached.values()]);
   return user;
+}
+
+function findsHugetlb(layout: CgroupLayout): boolean {
+  return hierarchyOf(layout, "hugetlb")?.version === (layout.kind === "v2" ? 2 : 1);
 }
 
 /**

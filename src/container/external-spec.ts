@@ -16,6 +16,8 @@ export interface ExternalFacts {
   volumes: ReadonlyMap<string, string>;
   /** The lowest score this process may give; undefined where it may give any. */
   lowestOomScoreAdj: number | undefined;
+  /** Whether the runtime finds the hugetlb controller: beside v1 hierarchies it does not look into the unified one. */
+  limitsHugepages: boolean;
   /** linux.cgroupsPath where it is not the cgroup's own: systemd's form. */
   cgroupsPath?: string;
 }
@@ -36,6 +38,7 @@ export function externalSpec({ spec, env }: ContainerSpec, facts: ExternalFacts)
     }),
     linux: {
       ...spec.linux,
+      ...(facts.limitsHugepages ? {} : withoutZeroHugepages(spec)),
       ...(facts.cgroupsPath === undefined ? {} : { cgroupsPath: facts.cgroupsPath }),
       ...propagationOf(spec),
     },
@@ -47,6 +50,16 @@ function withScore({ process }: Spec, lowest: number | undefined): Pick<Spec, "p
   if (process?.oomScoreAdj === undefined || lowest === undefined)
     return process === undefined ? {} : { process };
   return { process: { ...process, oomScoreAdj: Math.max(process.oomScoreAdj, lowest) } };
+}
+
+/**
+ * The kubelet limits every page size there is, most often to 0, also on a node that has no controller for it; runc then
+ * fails the container. What cannot be had without a limit of 0 is left to fail.
+ */
+function withoutZeroHugepages({ linux }: Spec): Pick<NonNullable<Spec["linux"]>, "resources"> {
+  const { hugepageLimits, ...resources } = linux?.resources ?? {};
+  const kept = hugepageLimits?.filter(({ limit }) => limit > 0) ?? [];
+  return { resources: { ...resources, ...(kept.length === 0 ? {} : { hugepageLimits: kept }) } };
 }
 
 /**

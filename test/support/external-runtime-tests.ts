@@ -148,6 +148,8 @@ export function testExternalRuntime(runtime: ExternalRuntime, needs: object): vo
         memoryLimitInBytes: toInt64(64n * mebibyte),
         cpuQuota: toInt64(20_000n),
         cpuPeriod: toInt64(100_000n),
+        // As the kubelet gives one for each size, also where nothing can limit them.
+        hugepageLimits: [{ pageSize: "2MB", limit: toInt64(0n) }],
       };
       const containerId = await pod.start({
         name: "main",

@@ -4,7 +4,12 @@ import { buildContainerSpec, type ContainerSpec } from "../../../src/container/b
 import { externalResources, externalSpec } from "../../../src/container/external-spec.ts";
 import { containerConfig, specInput } from "./container-fixtures.ts";
 
-const facts = { rootfs: "/run/rootfs/c", volumes: new Map(), lowestOomScoreAdj: undefined };
+const facts = {
+  rootfs: "/run/rootfs/c",
+  volumes: new Map(),
+  lowestOomScoreAdj: undefined,
+  limitsHugepages: true,
+};
 
 function built(mounts: { options: string[] }[] = []): ContainerSpec {
   const { spec, env } = buildContainerSpec(specInput({ config: containerConfig({}) }));
@@ -33,6 +38,20 @@ test("`externalSpec()` asks for no lower score than may be given", () => {
     externalSpec({ ...container, spec }, { ...facts, lowestOomScoreAdj }).process?.oomScoreAdj;
   assert.equal(score(undefined), -998);
   assert.equal(score(-500), -500);
+});
+
+test("`externalSpec()` leaves out huge page limits of 0 where the runtime finds no controller for them", () => {
+  const container = built();
+  const limits = [
+    { pageSize: "2MB", limit: 0n },
+    { pageSize: "1GB", limit: 1n << 30n },
+  ];
+  const resources = { ...container.spec.linux?.resources, hugepageLimits: limits };
+  const spec = { ...container.spec, linux: { ...container.spec.linux, resources } };
+  const asked = (limitsHugepages: boolean) =>
+    externalSpec({ ...container, spec }, { ...facts, limitsHugepages }).linux?.resources;
+  assert.deepEqual(asked(true), resources);
+  assert.deepEqual(asked(false), { ...resources, hugepageLimits: limits.slice(1) });
 });
 
 test("`externalSpec()` refuses an environment that JSON cannot hold", () => {
