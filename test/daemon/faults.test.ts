@@ -1,7 +1,7 @@
 // What goes wrong around the daemon: processes killed behind its back, a full disk, files that are in the way.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { readdirSync, readFileSync, writeFileSync, mkdirSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync, mkdirSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { RpcError } from "../../cri-api/client.ts";
@@ -84,6 +84,8 @@ describe("faults", needs, () => {
     });
     assert.deepEqual((await node.runtime.listContainers({})).containers, []);
     assert.deepEqual(readdirSync(`${node.daemon.runRoot}/containers`), []);
+    // Its log neither: the kubelet would count it as a restart.
+    assert.equal(existsSync(pod.logPath("main")), false);
     await pod.remove();
   });
 
