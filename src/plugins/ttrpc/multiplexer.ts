@@ -6,6 +6,8 @@ import { ByteQueue, frameHeaderBytes, maxMessageBytes } from "./frame.ts";
 
 const headerBytes = 8;
 const maxPayloadBytes = frameHeaderBytes + maxMessageBytes;
+/** Who asks and asks and does not read the answers is cut off. */
+const maxQueuedBytes = 4 * maxPayloadBytes;
 
 /**
  * The reader of a Go plugin looks into a connection with a buffer of this size (bufio) and gives up (ENOMEM) when a
@@ -87,6 +89,9 @@ export class Multiplexer {
         this.#socket.cork();
         for (const piece of encodePayloads(connection, frame)) this.#socket.write(piece);
         this.#socket.uncork();
+        // Not reading from who does not read would be a deadlock where both have much to say.
+        if (this.#socket.writableLength > maxQueuedBytes)
+          this.close(new CricketError("resource-exhausted", "the other side does not read"));
       },
     };
   }

@@ -170,3 +170,15 @@ test("two multiplexers call each other on one socket", async () => {
   second.mux.close(new Error("test"));
   await assert.rejects(cut);
 });
+
+test("a side that does not read is cut off, and its memory is bounded", async () => {
+  const [here, there] = duplexPair();
+  let reason: Error | undefined;
+  const mux = new Multiplexer(here, (error) => (reason = error));
+  const { send } = mux.open(1, () => {});
+  const message = Buffer.alloc(maxMessageBytes);
+  for (let sent = 0; sent < 8 && reason === undefined; sent++) send(message);
+  assert.match(String(reason), /does not read/);
+  assert.ok(here.destroyed);
+  there.destroy();
+});
