@@ -1,4 +1,5 @@
 // Sandboxes and containers in memory, and all those who are told what happens to them.
+import { existsSync } from "node:fs";
 import { messageOf } from "./base/errors.ts";
 import { KeyedLock } from "./base/keyed-lock.ts";
 import type { Log } from "./base/log.ts";
@@ -88,6 +89,10 @@ function openNri({ config, log, paths, runtimes }: StoreParts, stores: Omit<Stor
     log,
     sandboxes: () => sandboxes.list(),
     sandboxOf: (id) => sandboxes.find(id),
+    netnsOf: ({ id, usesHostNetwork }) => {
+      const path = paths.netnsPath(id);
+      return !usesHostNetwork && existsSync(path) ? path : undefined;
+    },
     containers: () => containers.list(),
     specOf: (container) => loadBundle(container, paths).spec,
     updateContainer: (id, change) => applyUpdate(id, change, { store: containers, runtimes, locks }),

@@ -11,19 +11,24 @@ import {
   type Namespace,
   type NamespaceType,
   type NetDevice,
-  type Seccomp,
-  type SeccompRule,
 } from "../../oci/linux-spec.ts";
-import type { Hook, Hooks, IoPriority, Scheduler, SchedulerPolicy } from "../../oci/spec.ts";
+import type { Hook, Hooks } from "../../oci/spec.ts";
 import { removedName } from "./merge-adjustment.ts";
-import { pick, specResourcesFromWire } from "./resources-wire.ts";
+import { given, pick, specResourcesFromWire } from "./resources-wire.ts";
+import { ioPriorityOf, schedulerOf } from "./scheduling-wire.ts";
+import { seccompOf } from "./seccomp-wire.ts";
 
 /** Without the CDI devices. @throws CricketError unimplemented or invalid-argument naming what cannot be done */
 export function adjustmentFromWire(wire: v1.ContainerAdjustmentSent): LaunchAdjustment {
   const { annotations, mounts, env, hooks, rlimits, args } = wire;
   return {
     ...pick({ annotations: annotations && recordOf(annotations), hooks: hooks && hooksOf(hooks) }),
-    ...pick({ args: args ?? undefined, env: env?.map(variableOf), mounts: mounts?.map(mountOf) }),
+    // None: those that the container has anyway.
+    ...pick({
+      args: (args ?? []).length === 0 ? undefined : args,
+      env: env?.map(variableOf),
+      mounts: mounts?.map(mountOf),
+    }),
     ...(rlimits === undefined || rlimits === null
       ? {}
       : {
@@ -53,10 +58,6 @@ function linuxOf(linux: v1.LinuxContainerAdjustmentSent): LaunchAdjustment {
     memoryPolicy: given(linux.memoryPolicy, memoryPolicyOf),
   });
   return { ...(changes as LaunchAdjustment), ...(intelRdt === undefined ? {} : { intelRdt }) };
-}
-
-function given<T, Result>(value: T | null | undefined, convert: (value: T) => Result): Result | undefined {
-  return value === undefined || value === null ? undefined : convert(value);
 }
 
 function unimplemented(what: string): CricketError {
@@ -98,7 +99,12 @@ function deviceOf(device: v1.LinuxDeviceSent): { path: string; device: GrantedDe
       type: device.type as GrantedDevice["type"],
       major: Number(fromInt64(device.major)),
       minor: Number(fromInt64(device.minor)),
-      ...pick({ fileMode: device.fileMode?.value, uid: device.uid?.value, gid: device.gid?.value }),
+      // Plugins in Go send os.FileMode, which has bits of its own for the type of the file.
+      ...pick({
+        fileMode: given(device.fileMode?.value, (mode) => mode & 0o7777),
+        uid: device.uid?.value,
+        gid: device.gid?.value,
+      }),
       permissions: "rwm",
     } as GrantedDevice,
   };
@@ -158,49 +164,6 @@ function scoreOf({ value }: v1.OptionalInt64Sent): number {
   return Number(score);
 }
 
-const ioClasses = ["", "IOPRIO_CLASS_RT", "IOPRIO_CLASS_BE", "IOPRIO_CLASS_IDLE"];
-
-function ioPriorityOf(wire: v1.LinuxIOPrioritySent): IoPriority | undefined {
-  const name = ioClasses[wire.class ?? 0];
-  // IOPRIO_CLASS_NONE: as it is without one.
-  if (name === "" || name === undefined) return undefined;
-  return { class: name as IoPriority["class"], priority: wire.priority ?? 0 };
-}
-
-const policies = [
-  "",
-  "SCHED_OTHER",
-  "SCHED_FIFO",
-  "SCHED_RR",
-  "SCHED_BATCH",
-  "SCHED_ISO",
-  "SCHED_IDLE",
-  "SCHED_DEADLINE",
-];
-const schedulerFlags = [
-  "RESET_ON_FORK",
-  "RECLAIM",
-  "DL_OVERRUN",
-  "KEEP_POLICY",
-  "KEEP_PARAMS",
-  "UTIL_CLAMP_MIN",
-  "UTIL_CLAMP_MAX",
-];
-
-function schedulerOf(wire: v1.LinuxSchedulerSent): Scheduler | undefined {
-  const policy = policies[wire.policy ?? 0];
-  if (policy === "" || policy === undefined) return undefined;
-  return {
-    policy: policy as SchedulerPolicy,
-    nice: wire.nice ?? 0,
-    priority: wire.priority ?? 0,
-    flags: (wire.flags ?? []).map((flag) => `SCHED_FLAG_${schedulerFlags[flag] ?? flag}`),
-    runtime: fromInt64(wire.runtime),
-    deadline: fromInt64(wire.deadline),
-    period: fromInt64(wire.period),
-  };
-}
-
 function netDevicesOf(wire: Record<string, v1.LinuxNetDeviceSent>): Record<string, NetDevice | null> {
   const result: Record<string, NetDevice | null> = {};
   for (const key of Object.keys(wire)) result[removedName(key) ?? key] = null;
@@ -220,34 +183,6 @@ function memoryPolicyOf({ mode, nodes, flags }: v1.LinuxMemoryPolicySent): Memor
       MemoryPolicy["flags"]
     >,
   };
-}
-
-function seccompOf(wire: v1.LinuxSeccompSent): Seccomp {
-  return {
-    defaultAction: wire.defaultAction as Seccomp["defaultAction"],
-    ...pick({ defaultErrnoRet: wire.defaultErrno?.value ?? undefined }),
-    architectures: [...(wire.architectures ?? [])],
-    flags: [...(wire.flags ?? [])],
-    ...pick({
-      listenerPath: wire.listenerPath === "" ? undefined : wire.listenerPath,
-      listenerMetadata: wire.listenerMetadata === "" ? undefined : wire.listenerMetadata,
-    }),
-    syscalls: (wire.syscalls ?? []).map(seccompRuleOf),
-  } as Seccomp;
-}
-
-function seccompRuleOf(wire: v1.LinuxSyscallSent): SeccompRule {
-  return {
-    names: [...(wire.names ?? [])],
-    action: wire.action as SeccompRule["action"],
-    ...pick({ errnoRet: wire.errnoRet?.value ?? undefined }),
-    args: (wire.args ?? []).map(({ index, value, valueTwo, op }) => ({
-      index: index ?? 0,
-      value: BigInt.asUintN(64, fromInt64(value)),
-      valueTwo: BigInt.asUintN(64, fromInt64(valueTwo)),
-      op: op as NonNullable<SeccompRule["args"]>[number]["op"],
-    })),
-  } as SeccompRule;
 }
 
 function rdtOf(rdt: v1.LinuxRdtSent | null | undefined): LaunchAdjustment["intelRdt"] | undefined {

@@ -1,8 +1,8 @@
 // What the operator lets plugins change, and which plugins must have been asked.
-import { CricketError, failedPrecondition } from "../../base/errors.ts";
+import { CricketError, failedPrecondition, invalidArgument } from "../../base/errors.ts";
 import type { NriConfig } from "../../config/config.ts";
 import type { SecurityProfile } from "../../sandbox/sandbox-config.ts";
-import type { FieldOwners } from "./field-owners.ts";
+import type { FieldName, FieldOwners } from "./field-owners.ts";
 
 /** Annotation of a pod: names of plugins, as a list in YAML. */
 export const requiredPluginsAnnotation = "required-plugins.noderesource.dev";
@@ -41,19 +41,25 @@ export function requiresPlugins(subject: RuleSubject, settings: RuleSettings): b
 export function checkRejected(subject: RuleSubject, owners: FieldOwners, { reject }: RuleSettings): void {
   const { containerId, seccomp } = subject;
   const seccompKind = `seccomp-${seccomp?.type ?? "unconfined"}`;
-  const changes: [what: string, owner: string | undefined][] = [
-    ["hooks", owners.ownerOf(containerId, "hooks")],
-    [seccompKind, owners.ownerOf(containerId, "seccompPolicy")],
-    ["namespaces", owners.ownersOf(containerId, "namespace")[0]?.[1]],
-    ["sysctls", owners.ownersOf(containerId, "sysctl")[0]?.[1]],
+  const changes: [what: string, field: FieldName][] = [
+    ["hooks", "hooks"],
+    [seccompKind, "seccompPolicy"],
+    ["namespaces", "namespace"],
+    ["sysctls", "sysctl"],
   ];
-  for (const [what, owner] of changes)
-    if (owner !== undefined && reject.includes(what))
-      throw failedPrecondition(`plugin ${owner} adjusts ${what}, which nri.reject does not allow`);
+  for (const [what, field] of changes) {
+    const plugin = owners.adjusterOf(containerId, field);
+    if (plugin !== undefined && reject.includes(what))
+      throw failedPrecondition(`plugin ${plugin} adjusts ${what}, which nri.reject does not allow`);
+  }
 }
 
+/** As Go reads a bool: the validators of other runtimes are written in it. */
 function toleratesMissing(subject: RuleSubject, annotation: string): boolean {
-  return annotation !== "" && effective(subject, annotation) === "true";
+  const text = annotation === "" ? undefined : effective(subject, annotation);
+  if (text === undefined || /^(?:0|f|F|false|False|FALSE)$/.test(text)) return false;
+  if (/^(?:1|t|T|true|True|TRUE)$/.test(text)) return true;
+  throw invalidArgument(`annotation ${annotation} is ${JSON.stringify(text)}: neither true nor false`);
 }
 
 async function annotatedPlugins(subject: RuleSubject): Promise<string[]> {
@@ -68,6 +74,8 @@ async function annotatedPlugins(subject: RuleSubject): Promise<string[]> {
       cause: error,
     });
   }
+  // An empty text is an empty list.
+  if (names === null) return [];
   if (!Array.isArray(names) || names.some((name) => typeof name !== "string"))
     throw new CricketError(
       "invalid-argument",

@@ -4,13 +4,25 @@ import { v1 } from "../../../cri-api/nri/v1/api.js";
 import type { ContainerEnd, ContainerImage } from "../../container/container-record.ts";
 import type { Container } from "../../container/container-store.ts";
 import type { SecurityProfile } from "../../sandbox/sandbox-config.ts";
-import type { Device, Linux } from "../../oci/linux-spec.ts";
+import type { Device, IntelRdt, Linux } from "../../oci/linux-spec.ts";
 import type { Hooks, Process, Spec } from "../../oci/spec.ts";
 import type { Sandbox } from "../../sandbox/sandbox-store.ts";
-import { resourcesToWire, specResourcesToWire } from "./resources-wire.ts";
+import { given, pick, resourcesToWire, specResourcesToWire } from "./resources-wire.ts";
+import { ioPriorityMessage, schedulerMessage } from "./scheduling-wire.ts";
+import { seccompMessage } from "./seccomp-wire.ts";
 
-/** `ips`: of a sandbox whose record does not have them yet. */
-export function podMessage(sandbox: Sandbox, ips: readonly string[] = sandbox.record.ips): v1.PodSandboxSent {
+/** Of a sandbox, beyond its record. */
+export interface PodFacts {
+  /** Those of a record that does not have them yet. */
+  ips?: readonly string[] | undefined;
+  /** Where its network namespace is held; undefined where it is gone, or the host's. */
+  netns: string | undefined;
+}
+
+export function podMessage(
+  sandbox: Sandbox,
+  { ips = sandbox.record.ips, netns }: PodFacts,
+): v1.PodSandboxSent {
   const { config, id, runtimeHandler, cgroupPath, pause, ...record } = sandbox.record;
   const { resources, overhead } = { ...config, ...record };
   return {
@@ -26,10 +38,27 @@ export function podMessage(sandbox: Sandbox, ips: readonly string[] = sandbox.re
     linux: {
       cgroupParent: config.cgroupParent,
       cgroupsPath: cgroupPath,
+      namespaces: podNamespaces(sandbox, netns),
       ...(resources === undefined ? {} : { podResources: resourcesToWire(resources) }),
       ...(overhead === undefined ? {} : { podOverhead: resourcesToWire(overhead) }),
     },
   };
+}
+
+/** A type that is left out is the host's. Those of pause can be entered as long as it lives. */
+function podNamespaces({ record, pause }: Sandbox, netns: string | undefined): v1.LinuxNamespaceSent[] {
+  const { network, ipc, pid, user } = record.config.security.namespaces;
+  const ofPod: Record<string, boolean> = {
+    uts: network === "pod",
+    ipc: ipc === "pod",
+    pid: pid === "pod",
+    user: user?.mode === "pod",
+  };
+  const types = pause?.isAlive === true ? Object.keys(ofPod).filter((type) => ofPod[type]) : [];
+  return [
+    ...(netns === undefined ? [] : [{ type: "network", path: netns }]),
+    ...types.map((type) => ({ type, path: `/proc/${pause!.identity.pid}/ns/${type}` })),
+  ];
 }
 
 const states = {
@@ -120,7 +149,21 @@ function linuxMembers({ record }: Container, linux: Linux, process?: Process): v
     cgroupsPath: record.cgroupPath,
     sysctl: linux.sysctl ?? {},
     netDevices: linux.netDevices ?? {},
-    ...(seccomp === undefined ? {} : { seccompProfile: profileMessage(seccomp) }),
+    ...pick({
+      seccompProfile: given(seccomp, profileMessage),
+      seccompPolicy: given(linux.seccomp, seccompMessage),
+      rdt: given(linux.intelRdt, rdtMessage),
+      ioPriority: given(process?.ioPriority, ioPriorityMessage),
+      scheduler: given(process?.scheduler, schedulerMessage),
+    }),
+  };
+}
+
+function rdtMessage({ closID = "", schemata = [], enableMonitoring = false }: IntelRdt): v1.LinuxRdtSent {
+  return {
+    closId: { value: closID },
+    schemata: { value: schemata },
+    enableMonitoring: { value: enableMonitoring },
   };
 }
 

@@ -57,7 +57,12 @@ function describe(name: FieldName, key: string | undefined): string {
 class ContainerFields {
   readonly simple = new Map<FieldName, string>();
   readonly compound = new Map<FieldName, Map<string, string>>();
+  /** Who has taken away an entry, also of those that no plugin had set. */
+  readonly removers = new Map<FieldName, string>();
 }
+
+/** An owner that has only removed what an earlier one had set: it alone may set it anew. */
+const removerMark = "-";
 
 export class FieldOwners {
   readonly #containers = new Map<string, ContainerFields>();
@@ -68,11 +73,11 @@ export class FieldOwners {
    */
   claim(containerId: string, plugin: string, name: FieldName, key?: string): void {
     const owner = this.ownerOf(containerId, name, key);
-    if (owner !== undefined)
+    if (owner !== undefined && owner !== removerMark + plugin)
       throw failedPrecondition(
         owner === plugin
           ? `plugin ${plugin} sets ${describe(name, key)} twice`
-          : `plugins ${owner} and ${plugin} both set ${describe(name, key)}`,
+          : `plugins ${pluginOf(owner)} and ${plugin} both set ${describe(name, key)}`,
       );
     this.#set(containerId, plugin, name, key);
   }
@@ -83,21 +88,28 @@ export class FieldOwners {
     this.#set(containerId, owner === undefined ? plugin : `${owner},${plugin}`, name);
   }
 
-  /** A later plugin that removes an entry gives it free. */
-  release(containerId: string, name: FieldName, key?: string): void {
+  /** A plugin that removes what an earlier one has set owns it from then on. */
+  remove(containerId: string, plugin: string, name: FieldName, key?: string): void {
+    this.#fieldsOf(containerId).removers.set(name, plugin);
+    if (this.ownerOf(containerId, name, key) !== undefined) this.seize(containerId, plugin, name, key);
+  }
+
+  /** As `remove`, also of what no plugin has set. */
+  seize(containerId: string, plugin: string, name: FieldName, key?: string): void {
+    this.#set(containerId, removerMark + plugin, name, key);
+  }
+
+  /** Some plugin that sets or removes the field, or one of its entries. */
+  adjusterOf(containerId: string, name: FieldName): string | undefined {
     const fields = this.#containers.get(containerId);
-    if (key === undefined) fields?.simple.delete(name);
-    else fields?.compound.get(name)?.delete(key);
+    const [entryOwner] = fields?.compound.get(name)?.values() ?? [];
+    const owner = fields?.simple.get(name) ?? entryOwner ?? fields?.removers.get(name);
+    return owner === undefined ? undefined : pluginOf(owner);
   }
 
   ownerOf(containerId: string, name: FieldName, key?: string): string | undefined {
     const fields = this.#containers.get(containerId);
     return key === undefined ? fields?.simple.get(name) : fields?.compound.get(name)?.get(key);
-  }
-
-  /** Owners of all entries. */
-  ownersOf(containerId: string, name: FieldName): [key: string, plugin: string][] {
-    return [...(this.#containers.get(containerId)?.compound.get(name) ?? [])];
   }
 
   toWire(): v1.OwningPluginsSent {
@@ -113,8 +125,7 @@ export class FieldOwners {
   }
 
   #set(containerId: string, plugin: string, name: FieldName, key?: string): void {
-    let fields = this.#containers.get(containerId);
-    if (fields === undefined) this.#containers.set(containerId, (fields = new ContainerFields()));
+    const fields = this.#fieldsOf(containerId);
     if (key === undefined) {
       fields.simple.set(name, plugin);
       return;
@@ -123,4 +134,14 @@ export class FieldOwners {
     if (entries === undefined) fields.compound.set(name, (entries = new Map()));
     entries.set(key, plugin);
   }
+
+  #fieldsOf(containerId: string): ContainerFields {
+    let fields = this.#containers.get(containerId);
+    if (fields === undefined) this.#containers.set(containerId, (fields = new ContainerFields()));
+    return fields;
+  }
+}
+
+function pluginOf(owner: string): string {
+  return owner.startsWith(removerMark) ? owner.slice(removerMark.length) : owner;
 }

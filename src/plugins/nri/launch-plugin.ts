@@ -17,17 +17,27 @@ const maxConfigBytes = 1024 * 1024;
 
 /**
  * Executables named "NN-name", in order; others are left alone. The configuration is NN-name.conf, else name.conf.
- * @throws CricketError when a directory or file is there and cannot be read
+ * @param refuse is told of those that cannot be used: the others can
+ * @throws CricketError when the directory is there and cannot be read
  */
-export function installedPlugins({ pluginDir, pluginConfigDir }: NriConfig): InstalledPlugin[] {
+export function installedPlugins(
+  { pluginDir, pluginConfigDir }: Pick<NriConfig, "pluginDir" | "pluginConfigDir">,
+  refuse: (path: string, error: unknown) => void,
+): InstalledPlugin[] {
   return namesIn(pluginDir).flatMap((fileName) => {
     const [, index, name] = /^(\d\d)-([\w.+-]+)$/.exec(fileName) ?? [];
     const path = join(pluginDir, fileName);
-    if (index === undefined || name === undefined || !isExecutable(path)) return [];
-    const config =
-      readConfig(join(pluginConfigDir, `${fileName}.conf`)) ??
-      readConfig(join(pluginConfigDir, `${name}.conf`));
-    return [{ path, identity: { index, name }, config: config ?? "" }];
+    if (index === undefined || name === undefined) return [];
+    try {
+      if (!isExecutable(path)) return [];
+      const config =
+        readConfig(join(pluginConfigDir, `${fileName}.conf`)) ??
+        readConfig(join(pluginConfigDir, `${name}.conf`));
+      return [{ path, identity: { index, name }, config: config ?? "" }];
+    } catch (error) {
+      refuse(path, error);
+      return [];
+    }
   });
 }
 

@@ -1,8 +1,14 @@
 // Adjustments of a new container by several plugins, one after the other: each sees what those before it changed, and
-// what it removes (its name marked with "-") another may set again.
+// may remove it (its name marked with "-") and then set it anew.
 import type { v1 } from "../../../cri-api/nri/v1/api.js";
 import type { FieldName, FieldOwners } from "./field-owners.ts";
 import { claimFor, mergeResources, type Claim } from "./merge-resources.ts";
+
+/** Whose answer is being merged. */
+interface Author {
+  plugin: string;
+  claim: Claim;
+}
 
 /** The name behind a removal marker; undefined without one. */
 export function removedName(name: string): string | undefined {
@@ -12,6 +18,8 @@ export function removedName(name: string): string | undefined {
 interface Entries<T> {
   name: FieldName;
   keyOf: (entry: T) => string;
+  /** Two plugins contradict each other also where the later one only removes. */
+  removalIsChange?: boolean;
 }
 
 const mountEntries: Entries<v1.MountSent> = { name: "mount", keyOf: (mount) => mount.destination ?? "" };
@@ -20,6 +28,8 @@ const envEntries: Entries<v1.KeyValueSent> = { name: "env", keyOf: (variable) =>
 const namespaceEntries: Entries<v1.LinuxNamespaceSent> = {
   name: "namespace",
   keyOf: (namespace) => namespace.type ?? "",
+  // Without it the container is in the host's: that is as good as another one.
+  removalIsChange: true,
 };
 
 export class AdjustmentMerge {
@@ -28,66 +38,69 @@ export class AdjustmentMerge {
   /** All adjustments so far. */
   readonly adjustment: v1.ContainerAdjustmentSent = {};
   readonly #owners: FieldOwners;
+  readonly #ownArgs: readonly string[] | null;
 
   constructor(container: v1.ContainerSent, owners: FieldOwners) {
     this.container = { ...container, linux: { ...container.linux } };
     this.#owners = owners;
-  }
-
-  get isEmpty(): boolean {
-    return Object.keys(this.adjustment).length === 0;
+    this.#ownArgs = container.args ?? null;
   }
 
   /** @throws CricketError failed-precondition where two plugins set the same */
   add(plugin: string, change: v1.ContainerAdjustment): void {
-    const claim = claimFor(this.#owners, this.#id, plugin);
+    const by: Author = { plugin, claim: claimFor(this.#owners, this.#id, plugin) };
     const { adjustment, container } = this;
-    this.#addMaps(change, claim);
-    this.#addLists(change, claim);
-    if (change.args.length > 0) {
-      // An empty first argument: those of an earlier plugin may go.
-      const [first, ...rest] = change.args;
-      if (first === "") this.#owners.release(this.#id, "args");
-      claim("args");
-      adjustment.args = container.args = first === "" ? rest : change.args;
-    }
+    this.#addMaps(change, by);
+    this.#addLists(change, by);
+    if (change.args.length > 0) this.#addArgs(change.args, by);
     if (hasHooks(change.hooks)) {
       this.#owners.share(this.#id, plugin, "hooks");
       adjustment.hooks = joinHooks(adjustment.hooks, change.hooks);
       container.hooks = joinHooks(container.hooks, change.hooks);
     }
-    if (change.linux !== undefined && change.linux !== null) this.#addLinux(change.linux, claim);
+    if (change.linux !== undefined && change.linux !== null) this.#addLinux(change.linux, by);
+  }
+
+  #addArgs(args: readonly string[], { plugin, claim }: Author): void {
+    // An empty first argument: those of an earlier plugin may go.
+    const [first, ...rest] = args;
+    if (first === "") this.#owners.remove(this.#id, plugin, "args");
+    claim("args");
+    const given = first === "" ? rest : [...args];
+    this.adjustment.args = given;
+    this.container.args = given.length === 0 ? [...(this.#ownArgs ?? [])] : given;
   }
 
   get #id(): string {
     return this.container.id ?? "";
   }
 
-  #addMaps({ annotations, linux }: v1.ContainerAdjustment, claim: Claim): void {
+  #addMaps({ annotations, linux }: v1.ContainerAdjustment, by: Author): void {
     const { adjustment, container } = this;
     if (Object.keys(annotations).length > 0) {
-      adjustment.annotations = this.#mergeMap(adjustment.annotations, annotations, "annotation", claim);
+      adjustment.annotations = this.#mergeMap(adjustment.annotations, annotations, "annotation", by);
       container.annotations = applyMap(container.annotations, annotations);
     }
     if (linux === undefined || linux === null) return;
     if (Object.keys(linux.sysctl).length > 0) {
-      this.#linux.sysctl = this.#mergeMap(this.#linux.sysctl, linux.sysctl, "sysctl", claim);
+      this.#linux.sysctl = this.#mergeMap(this.#linux.sysctl, linux.sysctl, "sysctl", by);
       container.linux!.sysctl = applyMap(container.linux!.sysctl, linux.sysctl);
     }
     if (Object.keys(linux.netDevices).length > 0) {
-      this.#linux.netDevices = this.#mergeMap(this.#linux.netDevices, linux.netDevices, "netDevice", claim);
+      this.#linux.netDevices = this.#mergeMap(this.#linux.netDevices, linux.netDevices, "netDevice", by);
       container.linux!.netDevices = applyMap(container.linux!.netDevices, linux.netDevices);
     }
   }
 
-  #addLists(change: v1.ContainerAdjustment, claim: Claim): void {
+  #addLists(change: v1.ContainerAdjustment, by: Author): void {
     const { adjustment, container } = this;
+    const { claim } = by;
     if (change.mounts.length > 0) {
-      adjustment.mounts = this.#mergeList(adjustment.mounts, change.mounts, mountEntries, claim);
+      adjustment.mounts = this.#mergeList(adjustment.mounts, change.mounts, mountEntries, by);
       container.mounts = applyList(container.mounts, change.mounts, mountEntries);
     }
     if (change.env.length > 0) {
-      adjustment.env = this.#mergeList(adjustment.env, change.env, envEntries, claim);
+      adjustment.env = this.#mergeList(adjustment.env, change.env, envEntries, by);
       container.env = applyEnv(container.env, change.env);
     }
     if (change.rlimits.length > 0) {
@@ -102,10 +115,11 @@ export class AdjustmentMerge {
     }
   }
 
-  #addLinux(change: v1.LinuxContainerAdjustment, claim: Claim): void {
+  #addLinux(change: v1.LinuxContainerAdjustment, by: Author): void {
     const linux = this.container.linux!;
+    const { claim } = by;
     if (change.devices.length > 0) {
-      this.#linux.devices = this.#mergeList(this.#linux.devices, change.devices, deviceEntries, claim);
+      this.#linux.devices = this.#mergeList(this.#linux.devices, change.devices, deviceEntries, by);
       linux.devices = applyList(linux.devices, change.devices, deviceEntries);
     }
     if (change.namespaces.length > 0) {
@@ -113,7 +127,7 @@ export class AdjustmentMerge {
         this.#linux.namespaces,
         change.namespaces,
         namespaceEntries,
-        claim,
+        by,
       );
       linux.namespaces = applyList(linux.namespaces, change.namespaces, namespaceEntries);
     }
@@ -126,7 +140,7 @@ export class AdjustmentMerge {
       this.#linux.cgroupsPath = linux.cgroupsPath = change.cgroupsPath;
     }
     this.#addSingles(change, claim);
-    if (change.rdt !== undefined && change.rdt !== null) this.#addRdt(change.rdt, claim);
+    if (change.rdt !== undefined && change.rdt !== null) this.#addRdt(change.rdt, by);
   }
 
   #addSingles(change: v1.LinuxContainerAdjustment, claim: Claim): void {
@@ -139,11 +153,11 @@ export class AdjustmentMerge {
     }
   }
 
-  #addRdt(change: v1.LinuxRdt, claim: Claim): void {
+  #addRdt(change: v1.LinuxRdt, { plugin, claim }: Author): void {
     let rdt: v1.LinuxRdtSent = { ...this.#linux.rdt };
     if (change.remove) {
       for (const name of ["rdtClosId", "rdtSchemata", "rdtEnableMonitoring"] as const)
-        this.#owners.release(this.#id, name);
+        this.#owners.seize(this.#id, plugin, name);
       rdt = { remove: true };
     }
     for (const [member, name] of [
@@ -164,19 +178,19 @@ export class AdjustmentMerge {
     return this.adjustment.linux;
   }
 
-  /** Entries that are removed are given free first, so that the same answer may set them anew. */
+  /** Entries that are removed go first, so that the same answer may set them anew. */
   #mergeMap<T>(
     collected: Record<string, T> | null | undefined,
     change: Record<string, T>,
     name: FieldName,
-    claim: Claim,
+    { plugin, claim }: Author,
   ): Record<string, T> {
     const merged = { ...collected };
     const entries = Object.entries(change);
     for (const [key, value] of entries) {
       const removed = removedName(key);
       if (removed === undefined) continue;
-      this.#owners.release(this.#id, name, removed);
+      this.#owners.remove(this.#id, plugin, name, removed);
       delete merged[removed];
       merged[key] = value;
     }
@@ -191,13 +205,16 @@ export class AdjustmentMerge {
   #mergeList<T>(
     collected: readonly T[] | null | undefined,
     change: readonly T[],
-    { name, keyOf }: Entries<T>,
-    claim: Claim,
+    { name, keyOf, removalIsChange = false }: Entries<T>,
+    { plugin, claim }: Author,
   ): T[] {
     const removed = new Set(
       change.map((entry) => removedName(keyOf(entry))).filter((key) => key !== undefined),
     );
-    for (const key of removed) this.#owners.release(this.#id, name, key);
+    for (const key of removed) {
+      if (removalIsChange) claim(name, key);
+      else this.#owners.remove(this.#id, plugin, name, key);
+    }
     const added = change.filter((entry) => removedName(keyOf(entry)) === undefined);
     for (const entry of added) claim(name, keyOf(entry));
     const markers = change.filter((entry) => removedName(keyOf(entry)) !== undefined);

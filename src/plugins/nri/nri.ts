@@ -30,6 +30,8 @@ export interface NriParts {
   /** Those that are listed. */
   sandboxes(): Sandbox[];
   sandboxOf(id: string): Sandbox | undefined;
+  /** Where the network namespace of a sandbox is held; undefined where it has none of its own, or it is gone. */
+  netnsOf(sandbox: Sandbox): string | undefined;
   containers(): Container[];
   /** Throws where the container's files are gone. */
   specOf(container: Container): Spec;
@@ -62,7 +64,8 @@ export class Nri implements SandboxParticipant, ContainerParticipant {
     const { settings, log } = this.#parts;
     if (!settings.enabled) return;
     try {
-      await Promise.all(installedPlugins(settings).map((plugin) => this.#launch(plugin)));
+      const plugins = installedPlugins(settings, (path, error) => this.#refused(path, error));
+      await Promise.all(plugins.map((plugin) => this.#launch(plugin)));
     } catch (error) {
       log.warn("installed NRI plugins not found", { error: messageOf(error) });
     }
@@ -99,8 +102,12 @@ export class Nri implements SandboxParticipant, ContainerParticipant {
     try {
       await admit(await this.#load());
     } catch (error) {
-      this.#parts.log.warn("NRI plugin refused", { origin, error: messageOf(error) });
+      this.#refused(origin, error);
     }
+  }
+
+  #refused(origin: string, error: unknown): void {
+    this.#parts.log.warn("NRI plugin refused", { origin, error: messageOf(error) });
   }
 
   #load(): Promise<Relay> {

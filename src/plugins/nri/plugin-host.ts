@@ -24,7 +24,7 @@ export interface HostParts {
   log: Log;
   /** All there is, for a plugin that begins. */
   snapshot(): { pods: v1.PodSandboxSent[]; containers: v1.ContainerSent[] };
-  /** Rejects when an update fails whose failure matters. */
+  /** Rejects when an update fails whose failure matters; that its container has gone is none. */
   fulfil(requests: Requests): Promise<void>;
   /** Updates that a plugin asks for by itself; resolves to those that failed. */
   update(request: v1.UpdateContainersRequest, plugin: string): Promise<v1.ContainerUpdateSent[]>;
@@ -65,6 +65,7 @@ export class PluginHost {
     const { settings, runtimeVersion, log } = this.#parts;
     if (this.#connected.size >= maxConnections) {
       socket.destroy();
+      admission.onClose?.();
       throw new CricketError("resource-exhausted", `more than ${maxConnections} NRI connections`);
     }
     const plugin: Plugin = new Plugin(socket, {
@@ -80,13 +81,22 @@ export class PluginHost {
     await plugin.start();
     const updates = await this.#exclusive(() => this.#join(plugin));
     log.info("NRI plugin connected", { plugin: plugin.name, origin: admission.origin });
-    await this.#parts.fulfil({ updates, evictions: [] });
+    // It has joined, whatever becomes of them.
+    await this.#parts.fulfil({ updates, evictions: [] }).catch((error: unknown) => {
+      this.#warn("Synchronize", error);
+    });
   }
 
   async #join(plugin: Plugin): Promise<readonly MergedUpdate[]> {
     const { pods, containers } = this.#parts.snapshot();
     const merge = new UpdateMerge(new FieldOwners());
-    merge.add(plugin.name, await plugin.synchronize(pods, containers));
+    const updates = await plugin.synchronize(pods, containers);
+    try {
+      merge.add(plugin.name, updates);
+    } catch (error) {
+      plugin.close(error as Error);
+      throw error;
+    }
     if (plugin.isClosed) throw new CricketError("unavailable", `plugin ${plugin.name} has gone`);
     this.#plugins = [...this.#plugins, plugin].toSorted((a, b) => (a.name < b.name ? -1 : 1));
     return merge.others();
@@ -104,9 +114,13 @@ export class PluginHost {
     onClose?.();
   }
 
-  /** @throws CricketError when a plugin refuses */
-  async askPod(name: PodCall, request: v1.PodRequestSent): Promise<void> {
+  /**
+   * `begin` is called when its turn has come: who joins before is told of the pod by the event alone.
+   * @throws CricketError when a plugin refuses
+   */
+  async askPod(name: PodCall, request: v1.PodRequestSent, begin?: () => void): Promise<void> {
     await this.#exclusive(async () => {
+      begin?.();
       for (const plugin of this.#plugins)
         await plugin.ask(calls[name] as Call<v1.PodRequestSent, unknown>, request);
     });
@@ -130,18 +144,18 @@ export class PluginHost {
   }
 
   /**
-   * What plugins make of a new container. `done` is called while no plugin can join.
+   * What plugins make of a new container. `begin` is called when its turn has come: from then on plugins may know of it,
+   * also of one that another plugin refuses, and have to be told of its end.
    * @throws CricketError when one refuses, two contradict each other, or a rule of the operator is broken
    */
   async createContainer(
     request: v1.ContainerRequestSent,
     subject: RuleSubject,
-    done: () => void,
+    begin: () => void,
   ): Promise<v1.ContainerAdjustmentSent> {
-    const { adjustment, requests } = await this.#exclusive(async () => {
-      const collected = await this.#collect(request, subject);
-      done();
-      return collected;
+    const { adjustment, requests } = await this.#exclusive(() => {
+      begin();
+      return this.#collect(request, subject);
     });
     await this.#parts.fulfil(requests);
     return adjustment;

@@ -193,7 +193,8 @@ export class Plugin {
         this.#identify({ index: pluginIdx, name: pluginName });
       }
     } catch (error) {
-      this.#settle.reject(error as Error);
+      // The connection ends with it: the plugin is to read why first.
+      setImmediate(() => this.#settle.reject(error as Error));
       return Promise.reject(error as Error);
     }
     this.#options.log.debug("NRI plugin registers", { plugin: this.name, version });

@@ -1,6 +1,6 @@
 // The life of sandboxes and containers in NRI's messages, and what plugins answer in the runtime's own terms. Loaded only
 // when there is a plugin: with its messages it takes a megabyte.
-import { messageOf, wrapError } from "../../base/errors.ts";
+import { messageOf, notFound, wrapError } from "../../base/errors.ts";
 import type { v1 } from "../../../cri-api/nri/v1/api.js";
 import type { LaunchSubject, ResourceChange } from "../../container/container-participant.ts";
 import type { Container } from "../../container/container-store.ts";
@@ -39,20 +39,19 @@ export class Relay {
   }
 
   async runSandbox(sandbox: Sandbox, ips: readonly string[]): Promise<void> {
-    // From now on it is known to plugins, or is told to those that join.
-    this.#pending.sandboxes.set(sandbox, ips);
-    await this.host.askPod("runPodSandbox", { pod: podMessage(sandbox, ips) });
+    const pod = this.#pod(sandbox, ips);
+    await this.host.askPod("runPodSandbox", { pod }, () => this.#pending.sandboxes.set(sandbox, ips));
   }
 
   async runFailed(sandbox: Sandbox, ips: readonly string[]): Promise<void> {
-    const pod = podMessage(sandbox, ips);
+    const pod = this.#pod(sandbox, ips);
     await this.host.tellPod("stopPodSandbox", { pod });
     await this.host.tellPod("removePodSandbox", { pod });
   }
 
   async updateSandbox(sandbox: Sandbox, { resources, overhead }: PodResources): Promise<void> {
     await this.host.askPod("updatePodSandbox", {
-      pod: podMessage(sandbox),
+      pod: this.#pod(sandbox),
       ...(overhead === undefined ? {} : { overheadLinuxResources: resourcesToWire(overhead) }),
       ...(resources === undefined ? {} : { linuxResources: resourcesToWire(resources) }),
     });
@@ -62,14 +61,14 @@ export class Relay {
     name: "postUpdatePodSandbox" | "stopPodSandbox" | "removePodSandbox",
     sandbox: Sandbox,
   ): Promise<void> {
-    return this.host.tellPod(name, { pod: podMessage(sandbox) });
+    return this.host.tellPod(name, { pod: this.#pod(sandbox) });
   }
 
   async adjustLaunch(
     { container, sandbox, spec }: LaunchSubject,
     rules: RuleSubject,
   ): Promise<LaunchAdjustment[]> {
-    const request = { pod: podMessage(sandbox), container: containerMessage(container, spec) };
+    const request = { pod: this.#pod(sandbox), container: containerMessage(container, spec) };
     const wire = await this.host.createContainer(request, rules, () =>
       this.#pending.containers.add(container),
     );
@@ -107,10 +106,14 @@ export class Relay {
     };
   }
 
+  #pod(sandbox: Sandbox, ips?: readonly string[]): v1.PodSandboxSent {
+    return podMessage(sandbox, { ips, netns: this.#parts.netnsOf(sandbox) });
+  }
+
   #about(container: Container): v1.ContainerRequestSent {
     const sandbox = this.#parts.sandboxOf(container.record.sandboxId);
     return {
-      ...(sandbox === undefined ? {} : { pod: podMessage(sandbox) }),
+      ...(sandbox === undefined ? {} : { pod: this.#pod(sandbox) }),
       container: containerMessage(container, this.#specOf(container)),
     };
   }
@@ -124,26 +127,31 @@ export class Relay {
     }
   }
 
+  /** Containers that have ended are left out, as with every runtime: their part of the node is free again. */
   #snapshot(): { pods: v1.PodSandboxSent[]; containers: v1.ContainerSent[] } {
-    const containers = new Set([...this.#parts.containers(), ...this.#pending.containers]);
+    const all = new Set([...this.#parts.containers(), ...this.#pending.containers]);
     const pending = [...this.#pending.sandboxes].filter(([{ record }]) => !record.committed);
     return {
       pods: [
-        ...this.#parts.sandboxes().map((sandbox) => podMessage(sandbox)),
-        ...pending.map(([sandbox, ips]) => podMessage(sandbox, ips)),
+        ...this.#parts.sandboxes().map((sandbox) => this.#pod(sandbox)),
+        ...pending.map(([sandbox, ips]) => this.#pod(sandbox, ips)),
       ],
-      containers: [...containers].map((container) => containerMessage(container, this.#specOf(container))),
+      containers: [...all]
+        .filter(({ state }) => state !== "exited")
+        .map((container) => containerMessage(container, this.#specOf(container))),
     };
   }
 
   async #fulfil({ updates, evictions }: Requests): Promise<void> {
-    for (const update of updates) {
+    for (const { containerId, resources, ignoreFailure } of updates) {
       try {
-        await this.#parts.updateContainer(update.containerId, resourcesFromWire(update.resources));
+        await this.#apply(containerId, resources);
       } catch (error) {
-        if (!update.ignoreFailure)
-          throw wrapError(`update of container ${update.containerId} by a plugin`, error);
-        this.#parts.log.debug("NRI update failed", { id: update.containerId, error: messageOf(error) });
+        // One that has ended since the plugin decided must not fail what is done for another container.
+        const state = this.#find(containerId)?.state ?? "exited";
+        if (!ignoreFailure && state !== "exited")
+          throw wrapError(`update of container ${containerId} by a plugin`, error);
+        this.#parts.log.debug("NRI update failed", { id: containerId, error: messageOf(error) });
       }
     }
     for (const eviction of evictions) this.#evict(eviction);
@@ -156,9 +164,9 @@ export class Relay {
     const failed: v1.ContainerUpdateSent[] = [];
     for (const one of update) {
       try {
-        await this.#parts.updateContainer(one.containerId, resourcesFromWire(one.linux?.resources ?? {}));
+        await this.#apply(one.containerId, one.linux?.resources ?? {});
       } catch (error) {
-        failed.push(one);
+        if (!one.ignoreFailure) failed.push(one);
         this.#parts.log.info("NRI update failed", { plugin, id: one.containerId, error: messageOf(error) });
       }
     }
@@ -166,9 +174,20 @@ export class Relay {
     return failed;
   }
 
+  async #apply(id: string, resources: v1.LinuxResourcesSent): Promise<void> {
+    if (this.#find(id) === undefined) throw notFound(`container ${JSON.stringify(id)} does not exist`);
+    await this.#parts.updateContainer(id, resourcesFromWire(resources));
+  }
+
+  /** By the whole id: a plugin that sends a part of one is mistaken. */
+  #find(id: string): Container | undefined {
+    return this.#parts.containers().find((container) => container.id === id);
+  }
+
   /** Nobody waits for it: the plugin is to go on, and the kubelet sees the end. */
   #evict({ containerId, reason }: v1.ContainerEviction): void {
     this.#parts.log.info("NRI plugin evicts a container", { id: containerId, reason });
+    if (this.#find(containerId) === undefined) return;
     this.#parts.stopContainer(containerId, evictionGraceMs).catch((error: unknown) => {
       this.#parts.log.warn("container not evicted", { id: containerId, error: messageOf(error) });
     });

@@ -169,6 +169,14 @@ function numberOf(value: v1.OptionalInt64Sent | null | undefined): number | unde
   return number === undefined || number < 0n ? undefined : Number(number);
 }
 
+/** Undefined where there is nothing to convert. */
+export function given<T, Result>(
+  value: T | null | undefined,
+  convert: (value: T) => Result,
+): Result | undefined {
+  return value === undefined || value === null ? undefined : convert(value);
+}
+
 type Given<T> = { [K in keyof T]: Exclude<T[K], undefined | null> };
 
 /** The members that are there. */

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { v1 } from "../../../cri-api/nri/v1/api.js";
 import {
   checkRejected,
   checkRequiredPlugins,
@@ -7,6 +8,7 @@ import {
   requiredPluginsAnnotation as key,
   type RuleSubject,
 } from "../../../src/plugins/nri/adjustment-rules.ts";
+import { AdjustmentMerge } from "../../../src/plugins/nri/merge-adjustment.ts";
 import { FieldOwners } from "../../../src/plugins/nri/field-owners.ts";
 
 const subject = (podAnnotations: Record<string, string> = {}): RuleSubject => ({
@@ -24,6 +26,7 @@ describe("required plugins", () => {
     ["by the pod, in YAML", { [`${key}/pod`]: "- a\n- b-c" }, ["a"], "b-c"],
     ["for one container", { [`${key}/container.main`]: "[x]", [key]: "[a]" }, [], "x"],
     ["for another container", { [`${key}/container.other`]: "[x]" }, [], undefined],
+    ["an empty annotation", { [key]: "" }, [], undefined],
     ["all there", { [key]: "[a]" }, ["a", "b"], undefined],
   ];
   for (const [name, annotations, present, missing] of cases)
@@ -36,7 +39,13 @@ describe("required plugins", () => {
   test("by the operator, unless the pod does without", async () => {
     const strict = { ...settings, requiredPlugins: ["a"], tolerateMissingAnnotation: "ok" };
     await assert.rejects(checkRequiredPlugins(subject(), [], strict), /: a$/);
-    await checkRequiredPlugins(subject({ ok: "true" }), [], strict);
+    // As strconv.ParseBool reads it.
+    for (const text of ["true", "True", "1"]) await checkRequiredPlugins(subject({ ok: text }), [], strict);
+    await assert.rejects(checkRequiredPlugins(subject({ ok: "F" }), [], strict), /: a$/);
+    await assert.rejects(checkRequiredPlugins(subject({ ok: "yes" }), [], strict), {
+      code: "invalid-argument",
+      message: /annotation ok is "yes"/,
+    });
     assert.equal(requiresPlugins(subject(), strict), true);
     assert.equal(requiresPlugins(subject(), settings), false);
   });
@@ -55,9 +64,10 @@ describe("`checkRejected()` names the plugin that adjusts", () => {
     ["seccomp-runtime-default", (owners) => owners.claim("c", "00-p", "seccompPolicy")],
     ["namespaces", (owners) => owners.claim("c", "00-p", "namespace", "ipc")],
     ["sysctls", (owners) => owners.claim("c", "00-p", "sysctl", "net.a")],
+    ["sysctls", (owners) => owners.remove("c", "00-p", "sysctl", "net.a")],
   ];
   for (const [reject, claim] of cases)
-    test(reject, () => {
+    test(`${reject}: ${String(claim)}`, () => {
       const owners = new FieldOwners();
       claim(owners);
       checkRejected(subject(), owners, { ...settings, reject: ["seccomp-localhost"] });
@@ -65,4 +75,15 @@ describe("`checkRejected()` names the plugin that adjusts", () => {
         message: `plugin 00-p adjusts ${reject}, which nri.reject does not allow`,
       });
     });
+});
+
+test("a plugin that takes a namespace away adjusts namespaces", () => {
+  const owners = new FieldOwners();
+  const merge = new AdjustmentMerge({ id: "c" }, owners);
+  const change = v1.ContainerAdjustment.encode({ linux: { namespaces: [{ type: "-network" }] } });
+  merge.add("00-p", v1.ContainerAdjustment.decode(change.finish()));
+  assert.throws(
+    () => checkRejected(subject(), owners, { ...settings, reject: ["namespaces"] }),
+    /plugin 00-p adjusts namespaces/,
+  );
 });

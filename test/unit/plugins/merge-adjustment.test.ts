@@ -113,6 +113,44 @@ describe("a plugin", () => {
     assert.deepEqual(change.args, ["b"]);
   });
 
+  test("that removes what an earlier one set owns it: no third one sets it", () => {
+    const cases: [set: v1.ContainerAdjustmentSent, remove: v1.ContainerAdjustmentSent, name: string][] = [
+      [{ env: [{ key: "K", value: "1" }] }, { env: [{ key: "-K" }] }, 'env "K"'],
+      [{ annotations: { a: "1" } }, { annotations: { "-a": "" } }, 'annotation "a"'],
+      [{ mounts: [{ destination: "/m" }] }, { mounts: [{ destination: "-/m" }] }, 'mount "/m"'],
+      [{ args: ["a"] }, { args: [""] }, "args"],
+    ];
+    for (const [set, remove, name] of cases)
+      assert.throws(() => merged({}, set, remove, set), {
+        code: "failed-precondition",
+        message: `plugins 01-p and 02-p both set ${name}`,
+      });
+    // What the container has by itself is nobody's.
+    const { container } = merged({ env: ["K=0"] }, { env: [{ key: "-K" }] }, cases[0]![0]);
+    assert.deepEqual(container.env, ["K=1"]);
+  });
+
+  test("that removes a namespace another one set contradicts it", () => {
+    const namespaces = (type: string) => ({ linux: { namespaces: [{ type }] } });
+    assert.throws(
+      () => merged({}, namespaces("ipc"), namespaces("-ipc")),
+      /plugins 00-p and 01-p both set namespace "ipc"/,
+    );
+  });
+
+  test("that takes back the arguments of another one leaves the container's own", () => {
+    const { adjustment, container } = merged({ args: ["own"] }, { args: ["theirs"] }, { args: [""] });
+    assert.deepEqual(container.args, ["own"]);
+    assert.equal(adjustmentFromWire(adjustment).args, undefined);
+  });
+
+  test("may send the mode of a device with the bits that Go has for its type", () => {
+    const mode = { value: 0o666 | (1 << 26) | (1 << 21) };
+    const device = { path: "/dev/x", type: "c", fileMode: mode };
+    const { devices } = adjustmentFromWire(merged({}, { linux: { devices: [device] } }).adjustment);
+    assert.equal(devices?.[0]?.device?.fileMode, 0o666);
+  });
+
   test("that only removes takes away what the container has", () => {
     const { adjustment, container } = merged(
       { linux: { namespaces: [{ type: "ipc", path: "/x" }], sysctl: { "net.a": "1" } } },
