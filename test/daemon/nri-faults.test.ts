@@ -3,33 +3,17 @@ import assert from "node:assert/strict";
 import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
 import { createConnection } from "node:net";
 import path from "node:path";
-import { after, before, describe, test } from "node:test";
+import { describe, test } from "node:test";
 import { v1 as nri } from "../../cri-api/nri/v1/api.js";
 import { encodeFrame } from "../../src/plugins/ttrpc/frame.ts";
 import { encodePayloads } from "../../src/plugins/ttrpc/multiplexer.ts";
-import { startNode, type TestNode, type TestPod } from "../support/node.ts";
-import { TestPlugin, withPlugin as withNriPlugin, type PluginAnswers } from "../support/nri-plugin.ts";
+import { TestPlugin } from "../support/nri-plugin.ts";
+import { nriSuite, sleeping } from "../support/nri-suite.ts";
 import { requires } from "../support/requires.ts";
 
-const settings = { "nri.request_timeout_ms": 700, "nri.registration_timeout_ms": 5000 };
-
 describe("an NRI plugin", requires("root", "overlay", "package:busybox-static"), () => {
-  let node: TestNode;
-
-  before(async () => {
-    node = await startNode({ settings });
-  });
-  after(async () => {
-    await node.close();
-  });
-
-  const withPlugin = (
-    name: string,
-    answers: PluginAnswers,
-    body: (plugin: TestPlugin, pod: TestPod) => Promise<void>,
-  ) => withNriPlugin(node, name, answers, body);
-
-  const sleeping = { command: ["sleep", "1000"] };
+  const suite = nriSuite({ "nri.request_timeout_ms": 700, "nri.registration_timeout_ms": 5000 });
+  const { withPlugin, ask } = suite;
 
   test("that hangs is left behind, and the call it held up goes on", async () => {
     const never = new Promise<never>(() => {});
@@ -53,7 +37,10 @@ describe("an NRI plugin", requires("root", "overlay", "package:busybox-static"),
 
   test("with a name or index that is none is refused", async () => {
     for (const name of ["1-short", "ab", "10-bad name", "10-"])
-      await assert.rejects(TestPlugin.connect(node.daemon.nriSocket, name), /plugin_(?:name|idx)|closed/);
+      await assert.rejects(
+        TestPlugin.connect(suite.node.daemon.nriSocket, name),
+        /plugin_(?:name|idx)|closed/,
+      );
   });
 
   test("may be anything: garbage and silence are cut off, and the others go on", async () => {
@@ -73,7 +60,7 @@ describe("an NRI plugin", requires("root", "overlay", "package:busybox-static"),
         pieces.map(
           (piece) =>
             new Promise<void>((resolve) => {
-              const socket = createConnection(node.daemon.nriSocket);
+              const socket = createConnection(suite.node.daemon.nriSocket);
               socket.on("error", () => {});
               socket.on("close", () => resolve());
               socket.resume();
@@ -87,7 +74,7 @@ describe("an NRI plugin", requires("root", "overlay", "package:busybox-static"),
   });
 
   test("that is installed is launched with its configuration, and ends with the daemon", async () => {
-    const { daemon } = node;
+    const { daemon } = suite.node;
     const [plugins, configs] = ["nri-plugins", "nri-conf"].map((name) => path.join(daemon.directory, name));
     for (const directory of [plugins!, configs!]) mkdirSync(directory);
     const checkout = path.resolve(import.meta.dirname, "../..");
@@ -99,14 +86,9 @@ describe("an NRI plugin", requires("root", "overlay", "package:busybox-static"),
     writeFileSync(path.join(plugins!, "07-not-executable"), "");
     writeFileSync(path.join(configs!, "installed.conf"), "INSTALLED=yes");
     await daemon.restart();
-    const pod = await node.runPod("nri-installed");
+    const pod = await suite.node.runPod("nri-installed");
     const containerId = await pod.start({ name: "main", ...sleeping });
-    const seen = await node.runtime.execSync({
-      containerId,
-      cmd: ["env"],
-      timeout: { low: 10, high: 0, unsigned: false },
-    });
-    assert.match(Buffer.from(seen.stdout).toString(), /^INSTALLED=yes$/m);
+    assert.match(await ask(containerId, "env"), /^INSTALLED=yes$/m);
     await pod.remove();
   });
 });

@@ -2,11 +2,10 @@
 import assert from "node:assert/strict";
 import { chmodSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import { after, before, describe, test } from "node:test";
+import { describe, test } from "node:test";
 import { toInt64 } from "../../cri-api/int64.ts";
 import type { v1 as nri } from "../../cri-api/nri/v1/api.js";
-import { startNode, type TestNode } from "../support/node.ts";
-import { withPlugin } from "../support/nri-plugin.ts";
+import { nriSuite, sleeping } from "../support/nri-suite.ts";
 import { requires } from "../support/requires.ts";
 
 async function untilText(file: string, expected: RegExp): Promise<void> {
@@ -18,26 +17,12 @@ async function untilText(file: string, expected: RegExp): Promise<void> {
 }
 
 describe("an NRI plugin", requires("root", "overlay", "package:busybox-static"), () => {
-  let node: TestNode;
-
-  before(async () => {
-    node = await startNode();
-  });
-  after(async () => {
-    await node.close();
-  });
-
-  const sleeping = { command: ["sleep", "1000"] };
-
-  const ask = async (containerId: string, script: string): Promise<string> => {
-    const cmd = ["sh", "-c", script];
-    const { stdout, stderr } = await node.runtime.execSync({ containerId, cmd, timeout: toInt64(10n) });
-    return Buffer.concat([stdout, stderr]).toString();
-  };
+  const suite = nriSuite();
+  const { withPlugin, ask } = suite;
 
   test("brings OCI hooks, of every kind", async () => {
-    const record = path.join(node.daemon.directory, "hooks");
-    const script = path.join(node.daemon.directory, "hook.sh");
+    const record = path.join(suite.node.daemon.directory, "hooks");
+    const script = path.join(suite.node.daemon.directory, "hook.sh");
     // Those in the container write what they see to its own root.
     writeFileSync(
       script,
@@ -61,52 +46,41 @@ describe("an NRI plugin", requires("root", "overlay", "package:busybox-static"),
       args: ["sh", "-c", 'cat > /state; grep -i "^SigIgn" /proc/self/status > /signals'],
     };
     const hooks = Object.assign({ startContainer: [inside] }, ...kinds.map(hook)) as nri.HooksSent;
-    await withPlugin(
-      node,
-      "10-hooks",
-      { CreateContainer: () => ({ adjust: { hooks } }) },
-      async (_plugin, pod) => {
-        const containerId = await pod.create({ name: "main", ...sleeping });
-        assert.equal(
-          readFileSync(record, "utf8"),
-          "prestart creating\ncreateRuntime creating\ncreateContainer creating\n",
-        );
-        await node.runtime.startContainer({ containerId });
-        const state = JSON.parse(await ask(containerId, "cat /state")) as Record<string, unknown>;
-        assert.equal(state["id"], containerId);
-        assert.equal(state["status"], "created");
-        // Those of any shell: the monitor ignores signals, and none of that is passed on.
-        assert.equal(
-          await ask(containerId, "cat /signals"),
-          await ask(containerId, 'grep -i "^SigIgn" /proc/self/status'),
-        );
-        await node.runtime.stopContainer({ containerId, timeout: toInt64(0n) });
-        await untilText(record, /poststart running\npoststop stopped\n$/);
-      },
-    );
+    await withPlugin("10-hooks", { CreateContainer: () => ({ adjust: { hooks } }) }, async (_plugin, pod) => {
+      const containerId = await pod.create({ name: "main", ...sleeping });
+      assert.equal(
+        readFileSync(record, "utf8"),
+        "prestart creating\ncreateRuntime creating\ncreateContainer creating\n",
+      );
+      await suite.node.runtime.startContainer({ containerId });
+      const state = JSON.parse(await ask(containerId, "cat /state")) as Record<string, unknown>;
+      assert.equal(state["id"], containerId);
+      assert.equal(state["status"], "created");
+      // Those of any shell: the monitor ignores signals, and none of that is passed on.
+      assert.equal(
+        await ask(containerId, "cat /signals"),
+        await ask(containerId, 'grep -i "^SigIgn" /proc/self/status'),
+      );
+      await suite.node.runtime.stopContainer({ containerId, timeout: toInt64(0n) });
+      await untilText(record, /poststart running\npoststop stopped\n$/);
+    });
   });
 
   test("whose hook fails refuses the container, and nothing is left", async () => {
     for (const kind of ["createRuntime", "createContainer"]) {
       const hooks = { [kind]: [{ path: "/bin/false" }] };
       await withPlugin(
-        node,
         "10-fails",
         { CreateContainer: () => ({ adjust: { hooks } }) },
         async (_plugin, pod) => {
           await assert.rejects(pod.create({ name: "main", ...sleeping }), /hook/);
-          assert.deepEqual((await node.runtime.listContainers({})).containers, []);
+          assert.deepEqual((await suite.node.runtime.listContainers({})).containers, []);
         },
       );
     }
     const hooks = { startContainer: [{ path: "/bin/false" }] };
-    await withPlugin(
-      node,
-      "10-fails",
-      { CreateContainer: () => ({ adjust: { hooks } }) },
-      async (_plugin, pod) => {
-        await assert.rejects(pod.start({ name: "main", ...sleeping }), /hook failed/);
-      },
-    );
+    await withPlugin("10-fails", { CreateContainer: () => ({ adjust: { hooks } }) }, async (_plugin, pod) => {
+      await assert.rejects(pod.start({ name: "main", ...sleeping }), /hook failed/);
+    });
   });
 });

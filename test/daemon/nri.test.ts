@@ -1,50 +1,30 @@
 // NRI plugins on a real daemon: what they are told, what they change, and that none of them stops the node.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import { after, before, describe, test } from "node:test";
+import { describe, test } from "node:test";
 import { toInt64, fromInt64 } from "../../cri-api/int64.ts";
 import { v1 as nri } from "../../cri-api/nri/v1/api.js";
 import { v1 } from "../../cri-api/runtime/v1/api.js";
-import { startNode, untilExited, type TestNode, type TestPod } from "../support/node.ts";
-import { TestPlugin, withPlugin as withNriPlugin, type PluginAnswers } from "../support/nri-plugin.ts";
+import { untilExited } from "../support/node.ts";
+import { TestPlugin } from "../support/nri-plugin.ts";
+import { nriSuite, sleeping } from "../support/nri-suite.ts";
 import { requires } from "../support/requires.ts";
 
-const settings = { "nri.request_timeout_ms": 700, "nri.registration_timeout_ms": 700 };
 const value = (number: bigint) => ({ value: toInt64(number) });
 
 describe("an NRI plugin", requires("root", "overlay", "package:busybox-static"), () => {
-  let node: TestNode;
-
-  before(async () => {
-    node = await startNode({ settings });
-  });
-  after(async () => {
-    await node.close();
-  });
-
-  const withPlugin = (
-    name: string,
-    answers: PluginAnswers,
-    body: (plugin: TestPlugin, pod: TestPod) => Promise<void>,
-  ) => withNriPlugin(node, name, answers, body);
-
-  const ask = async (containerId: string, script: string): Promise<string> => {
-    const cmd = ["sh", "-c", script];
-    const { stdout, stderr } = await node.runtime.execSync({ containerId, cmd, timeout: toInt64(10n) });
-    return Buffer.concat([stdout, stderr]).toString();
-  };
-
-  const sleeping = { command: ["sleep", "1000"] };
+  const suite = nriSuite({ "nri.request_timeout_ms": 700, "nri.registration_timeout_ms": 700 });
+  const { withPlugin, ask } = suite;
 
   test("is told of every step in a life, in order", async () => {
     await withPlugin("10-witness", {}, async (plugin, pod) => {
-      const { info } = await node.runtime.status({ verbose: true });
+      const { info } = await suite.node.runtime.status({ verbose: true });
       assert.match(info["nri"] ?? "", /"plugins":\s*\[\s*"10-witness"/);
       const containerId = await pod.start({ name: "main", ...sleeping });
       const linux = { memoryLimitInBytes: toInt64(64n << 20n) };
-      await node.runtime.updateContainerResources({ containerId, linux });
-      await node.runtime.stopContainer({ containerId, timeout: toInt64(0n) });
-      await node.runtime.removeContainer({ containerId });
+      await suite.node.runtime.updateContainerResources({ containerId, linux });
+      await suite.node.runtime.stopContainer({ containerId, timeout: toInt64(0n) });
+      await suite.node.runtime.removeContainer({ containerId });
       await plugin.until("RemoveContainer", containerId);
       assert.deepEqual(plugin.methods(containerId), [
         "CreateContainer",
@@ -70,7 +50,7 @@ describe("an NRI plugin", requires("root", "overlay", "package:busybox-static"),
   test("is told of new resources of a pod", async () => {
     await withPlugin("10-pods", {}, async (plugin, pod) => {
       const resources = { memoryLimitInBytes: toInt64(512n << 20n) };
-      await node.runtime.updatePodSandboxResources({ podSandboxId: pod.id, resources });
+      await suite.node.runtime.updatePodSandboxResources({ podSandboxId: pod.id, resources });
       const { resources: asked } = await plugin.until("UpdatePodSandbox", pod.id);
       assert.equal(fromInt64(asked?.memory?.limit?.value), 512n << 20n);
       const { pod: updated } = await plugin.until("PostUpdatePodSandbox", pod.id);
@@ -81,7 +61,7 @@ describe("an NRI plugin", requires("root", "overlay", "package:busybox-static"),
   test("is told of an end that nobody asked for", async () => {
     await withPlugin("10-ends", {}, async (plugin, pod) => {
       const containerId = await pod.start({ name: "main", command: ["sh", "-c", "exit 3"] });
-      await untilExited(node, containerId);
+      await untilExited(suite.node, containerId);
       const { container } = await plugin.until("StopContainer", containerId);
       assert.equal(container?.exitCode, 3);
       assert.equal(container.state, nri.ContainerState.CONTAINER_STOPPED);
@@ -98,11 +78,11 @@ describe("an NRI plugin", requires("root", "overlay", "package:busybox-static"),
   });
 
   test("learns of what is there when it comes, in several messages where it is much", async () => {
-    const pod = await node.runPod("nri-early", {
+    const pod = await suite.node.runPod("nri-early", {
       more: { annotations: Object.fromEntries([1, 2, 3, 4].map((n) => [`big-${n}`, "x".repeat(500_000)])) },
     });
     const containerId = await pod.start({ name: "main", ...sleeping });
-    const other = await node.runPod("nri-early-2", {
+    const other = await suite.node.runPod("nri-early-2", {
       more: { annotations: Object.fromEntries([1, 2, 3, 4].map((n) => [`big-${n}`, "y".repeat(500_000)])) },
     });
     await withPlugin("10-late", {}, async (plugin) => {
@@ -162,7 +142,7 @@ describe("an NRI plugin", requires("root", "overlay", "package:busybox-static"),
       assert.match(seen, /^123$/m);
       assert.match(seen, /^tmpfs \/plugin tmpfs .*size=64k/m);
       assert.match(seen, /No space left/);
-      const { status } = await node.runtime.containerStatus({ containerId });
+      const { status } = await suite.node.runtime.containerStatus({ containerId });
       assert.equal(fromInt64(status?.resources?.linux?.memoryLimitInBytes), 48n << 20n);
       assert.equal(fromInt64(status?.resources?.linux?.cpuShares), 512n);
       assert.equal(await ask(containerId, "awk '{print $41, $19}' /proc/1/stat"), "3 3\n");
@@ -173,21 +153,21 @@ describe("an NRI plugin", requires("root", "overlay", "package:busybox-static"),
     const adjust = { linux: { resources: { memory: { limit: value(48n << 20n) } } } };
     await withPlugin("10-limits", { CreateContainer: () => ({ adjust }) }, async (_plugin, pod) => {
       const containerId = await pod.start({ name: "main", ...sleeping });
-      await node.runtime.updateContainerResources({ containerId, linux: { cpuShares: toInt64(300n) } });
-      const { status } = await node.runtime.containerStatus({ containerId });
+      await suite.node.runtime.updateContainerResources({ containerId, linux: { cpuShares: toInt64(300n) } });
+      const { status } = await suite.node.runtime.containerStatus({ containerId });
       assert.equal(fromInt64(status?.resources?.linux?.memoryLimitInBytes), 48n << 20n);
       assert.equal(fromInt64(status?.resources?.linux?.cpuShares), 300n);
     });
   });
 
   test("puts a container into another cgroup, which goes with it", async () => {
-    const cgroupsPath = `${node.daemon.cgroupParent}/elsewhere`;
+    const cgroupsPath = `${suite.node.daemon.cgroupParent}/elsewhere`;
     await withPlugin(
       "10-cgroup",
       { CreateContainer: () => ({ adjust: { linux: { cgroupsPath } } }) },
       async (_plugin, pod) => {
         const containerId = await pod.start({ name: "main", ...sleeping });
-        const { info } = await node.runtime.containerStatus({ containerId, verbose: true });
+        const { info } = await suite.node.runtime.containerStatus({ containerId, verbose: true });
         const { pid } = JSON.parse(info["info"] ?? "{}") as { pid: number };
         assert.match(readFileSync(`/proc/${pid}/cgroup`, "utf8"), new RegExp(`:${cgroupsPath}$`, "m"));
       },
@@ -210,11 +190,14 @@ describe("an NRI plugin", requires("root", "overlay", "package:busybox-static"),
       async (_plugin, pod) => {
         const containerId = await pod.start({ name: "main", ...sleeping });
         other = await pod.start({ name: "other", ...sleeping });
-        await node.runtime.updateContainerResources({ containerId, linux: { cpuShares: toInt64(200n) } });
-        const { status } = await node.runtime.containerStatus({ containerId });
+        await suite.node.runtime.updateContainerResources({
+          containerId,
+          linux: { cpuShares: toInt64(200n) },
+        });
+        const { status } = await suite.node.runtime.containerStatus({ containerId });
         assert.equal(fromInt64(status?.resources?.linux?.memoryLimitInBytes), 40n << 20n);
         assert.equal(fromInt64(status?.resources?.linux?.cpuShares), 200n);
-        const second = (await node.runtime.containerStatus({ containerId: other })).status;
+        const second = (await suite.node.runtime.containerStatus({ containerId: other })).status;
         assert.equal(fromInt64(second?.resources?.linux?.cpuShares), 333n);
       },
     );
@@ -237,8 +220,8 @@ describe("an NRI plugin", requires("root", "overlay", "package:busybox-static"),
         self = plugin;
         const containerId = await pod.create({ name: "main", ...sleeping });
         target = containerId;
-        await node.runtime.startContainer({ containerId });
-        const { status } = await node.runtime.containerStatus({ containerId });
+        await suite.node.runtime.startContainer({ containerId });
+        const { status } = await suite.node.runtime.containerStatus({ containerId });
         assert.equal(fromInt64(status?.resources?.linux?.cpuShares), 222n);
         const failed = await plugin.update({
           update: [
@@ -251,7 +234,7 @@ describe("an NRI plugin", requires("root", "overlay", "package:busybox-static"),
           failed.map((update) => update.containerId),
           ["nobody"],
         );
-        const ended = await untilExited(node, containerId);
+        const ended = await untilExited(suite.node, containerId);
         assert.equal(ended.state, v1.ContainerState.CONTAINER_EXITED);
       },
     );
@@ -272,10 +255,10 @@ describe("an NRI plugin", requires("root", "overlay", "package:busybox-static"),
       async (plugin, pod) => {
         refused = "RunPodSandbox";
         await assert.rejects(
-          node.runPod("nri-refused"),
+          suite.node.runPod("nri-refused"),
           /plugin 10-refuser, RunPodSandbox: no RunPodSandbox today/,
         );
-        const { items } = await node.runtime.listPodSandbox({});
+        const { items } = await suite.node.runtime.listPodSandbox({});
         assert.deepEqual(
           items.map(({ id }) => id),
           [pod.id],
@@ -286,24 +269,24 @@ describe("an NRI plugin", requires("root", "overlay", "package:busybox-static"),
         await assert.rejects(pod.create({ name: "main", ...sleeping }), /no CreateContainer today/);
         refused = "StartContainer";
         const containerId = await pod.create({ name: "main", ...sleeping });
-        await assert.rejects(node.runtime.startContainer({ containerId }), /no StartContainer today/);
+        await assert.rejects(suite.node.runtime.startContainer({ containerId }), /no StartContainer today/);
         refused = "";
-        await node.runtime.startContainer({ containerId });
+        await suite.node.runtime.startContainer({ containerId });
         refused = "UpdateContainer";
         await assert.rejects(
-          node.runtime.updateContainerResources({ containerId, linux: { cpuShares: toInt64(9n) } }),
+          suite.node.runtime.updateContainerResources({ containerId, linux: { cpuShares: toInt64(9n) } }),
           /no UpdateContainer today/,
         );
         // A stop cannot be refused.
         refused = "StopPodSandbox";
-        await node.runtime.stopPodSandbox({ podSandboxId: pod.id });
+        await suite.node.runtime.stopPodSandbox({ podSandboxId: pod.id });
       },
     );
   });
 
   test("and another that set the same are told apart in the error", async () => {
     const adjust = { env: [{ key: "SAME", value: "1" }] };
-    const second = await TestPlugin.connect(node.daemon.nriSocket, "20-second", {
+    const second = await TestPlugin.connect(suite.node.daemon.nriSocket, "20-second", {
       CreateContainer: () => ({ adjust }),
     });
     await withPlugin("10-first", { CreateContainer: () => ({ adjust }) }, async (_plugin, pod) => {
@@ -319,7 +302,7 @@ describe("an NRI plugin", requires("root", "overlay", "package:busybox-static"),
 
   test("validates what others adjust", async () => {
     const adjust = { env: [{ key: "SECRET", value: "1" }] };
-    const first = await TestPlugin.connect(node.daemon.nriSocket, "10-first", {
+    const first = await TestPlugin.connect(suite.node.daemon.nriSocket, "10-first", {
       CreateContainer: () => ({ adjust }),
     });
     const seen: nri.ValidateContainerAdjustmentRequest[] = [];
@@ -347,7 +330,7 @@ describe("an NRI plugin", requires("root", "overlay", "package:busybox-static"),
       [{ linux: { resources: { rdtClass: { value: "gold" } } } }, /rdt class/],
       [{ linux: { oomScoreAdj: value(5000n) } }, /oom_score_adj 5000/],
       [{ linux: { cgroupsPath: "../../up" } }, /cgroups path/],
-      [{ linux: { cgroupsPath: node.daemon.cgroupParent } }, /cgroup .* exists already/],
+      [{ linux: { cgroupsPath: suite.node.daemon.cgroupParent } }, /cgroup .* exists already/],
       [{ mounts: [{ destination: "relative", type: "tmpfs" }] }, /"relative": not an absolute path/],
     ];
     for (const [index, [adjust, expected]] of cases.entries())
@@ -358,7 +341,7 @@ describe("an NRI plugin", requires("root", "overlay", "package:busybox-static"),
 
   test("is asked for by a pod that cannot be without it", async () => {
     const annotations = { "required-plugins.noderesource.dev": '["needed"]' };
-    const pod = await node.runPod("nri-required", { more: { annotations } });
+    const pod = await suite.node.runPod("nri-required", { more: { annotations } });
     await assert.rejects(pod.create({ name: "main", ...sleeping }), /plugin is not connected: needed/);
     await withPlugin("10-needed", {}, async () => {
       await pod.create({ name: "main", ...sleeping });
