@@ -206,8 +206,14 @@ function rankOf({ mediaType, platform }: IndexEntry, wanted: Platform, isOnly: b
   if (platform.os !== wanted.os || platform.architecture !== wanted.architecture) return 0;
   if (platform.variant === wanted.variant) return 4;
   if (platform.variant === "" || (wanted.architecture === "amd64" && platform.variant === "v1")) return 3;
-  // A later variant is an instruction set that this machine may lack; an earlier one runs.
-  return platform.variant < wanted.variant ? 2 : 0;
+  // A later variant is an instruction set that this machine may lack; an earlier one runs, the less old the better.
+  const [number, wantedNumber] = [variantNumber(platform.variant), variantNumber(wanted.variant)];
+  return number < wantedNumber ? 2 + number / wantedNumber / 2 : 0;
+}
+
+/** 7 for "v7"; NaN for what is no such number, which compares to nothing. */
+function variantNumber(variant: string): number {
+  return /^v\d{1,2}$/.test(variant) ? Number(variant.slice(1)) : Number.NaN;
 }
 
 function parseJson(bytes: Uint8Array): Json {

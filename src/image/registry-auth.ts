@@ -6,6 +6,7 @@ import { parseChallenges, type Challenge } from "./auth-challenge.ts";
 import { secretsOf, type Credentials } from "./credentials.ts";
 import { discardBody, readBody, type HttpAnswer, type HttpTransport } from "./http-transport.ts";
 import { redact, registryUnavailable } from "./registry-errors.ts";
+import { isPassing, retryDelayMs, waitBeforeRetry } from "./retry-wait.ts";
 import type { TokenCache } from "./token-cache.ts";
 
 export interface RegistryAuthOptions {
@@ -94,11 +95,11 @@ export class RegistryAuth {
 
   async #fetchToken(challenge: Challenge, { url: base, signal }: RequestPlace): Promise<void> {
     const realm = this.#realmOf(challenge, base);
-    const answer = await this.#ask(realm, challenge, signal);
+    const answer = await this.#askPatiently(realm, challenge, signal);
     const what = `token of ${realm.host}`;
     if (answer.status !== 200) {
       await discardBody(answer.body);
-      if (answer.status >= 500) throw registryUnavailable(`${what}: status ${answer.status}`);
+      if (isPassing(answer.status)) throw registryUnavailable(`${what}: status ${answer.status}`);
       throw this.denied(`${what}: status ${answer.status}`);
     }
     const { token, lifetimeMs } = parseToken(await this.#readToken(answer, realm, signal), what);
@@ -130,12 +131,23 @@ export class RegistryAuth {
     );
   }
 
+  /** Token services have limits of their own, and restart as registries do. */
+  async #askPatiently(realm: URL, challenge: Challenge, signal: AbortSignal): Promise<HttpAnswer> {
+    for (let attempt = 1; ; attempt++) {
+      const answer = await this.#ask(realm, challenge, signal);
+      const delayMs = retryDelayMs(answer, attempt);
+      if (delayMs === undefined) return answer;
+      await discardBody(answer.body);
+      await waitBeforeRetry(delayMs, signal);
+    }
+  }
+
   #ask(realm: URL, challenge: Challenge, signal: AbortSignal): Promise<HttpAnswer> {
-    const { credentials, transport, repository, host, isInsecure } = this.#options;
+    const { credentials, transport, repository, isInsecure } = this.#options;
     const service = challenge.parameters.get("service");
     const scope = challenge.parameters.get("scope") ?? `repository:${repository}:pull`;
     const fields = new URLSearchParams(service === undefined ? { scope } : { service, scope });
-    const shared = { signal, acceptAnyCertificate: realm.host === host && isInsecure(host) };
+    const shared = { signal, acceptAnyCertificate: isInsecure(realm.host) };
     const headers: Record<string, string> = { accept: "application/json" };
     if (credentials?.kind === "identity-token") {
       fields.set("grant_type", "refresh_token");

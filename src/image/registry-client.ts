@@ -12,7 +12,13 @@ import { manifestAccept } from "./media-types.ts";
 import { redact, registryUnavailable, throwIfAborted } from "./registry-errors.ts";
 import type { RegistryAuth } from "./registry-auth.ts";
 import type { RegistryEndpoint } from "./registries-conf.ts";
-import { waitBeforeRetry } from "./retry-wait.ts";
+import {
+  firstRetryDelayMs,
+  isPassing,
+  requestAttempts,
+  retryDelayMs,
+  waitBeforeRetry,
+} from "./retry-wait.ts";
 
 export interface FetchedManifest {
   bytes: Buffer;
@@ -35,10 +41,6 @@ export const manifestLimitBytes = 4 * 1024 * 1024;
 export const configLimitBytes = 4 * 1024 * 1024;
 const errorBodyLimitBytes = 1024 * 1024;
 const redirectLimit = 5;
-const requestAttempts = 3;
-const firstRetryDelayMs = 200;
-/** A registry that asks for more patience than this is told to the caller as unavailable. */
-const longestRetryDelayMs = 5000;
 
 export interface RegistryClientOptions {
   endpoint: RegistryEndpoint;
@@ -244,17 +246,9 @@ export class RegistryClient {
     const message = `${what}: status ${status}${where}${detail}`;
     if (status === 404) return notFound(`${what} does not exist${detail}`);
     if (status === 401 || status === 403) return new CricketError("permission-denied", message);
-    if (status >= 500 || status === 429) return registryUnavailable(message);
+    if (isPassing(status)) return registryUnavailable(message);
     return new CricketError("failed-precondition", message);
   }
-}
-
-function retryDelayMs(answer: HttpAnswer, attempt: number): number | undefined {
-  const isPassing = answer.status === 429 || [500, 502, 503, 504].includes(answer.status);
-  if (!isPassing || attempt >= requestAttempts) return undefined;
-  const asked = Number(answer.header("retry-after") || "0") * 1000;
-  const delayMs = Math.max(firstRetryDelayMs * 2 ** (attempt - 1), Number.isFinite(asked) ? asked : 0);
-  return delayMs <= longestRetryDelayMs ? delayMs : undefined;
 }
 
 /** The first error of the registry's own list, as `: CODE: message`, on one line; "" when it sent none. */

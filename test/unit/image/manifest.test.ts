@@ -197,6 +197,8 @@ describe("choosePlatform()", () => {
     assert.equal(choose([entry({ variant: "v6" }, 1), entry({}, 2), entry({ variant: "v7" }, 3)], arm), 3);
     assert.equal(choose([entry({ variant: "v6" }, 1), entry({}, 2)], arm), 2);
     assert.equal(choose([entry({ variant: "v6" }, 1), entry({ variant: "v8" }, 2)], arm), 1);
+    assert.equal(choose([entry({ variant: "v5" }, 1), entry({ variant: "v6" }, 2)], arm), 2);
+    assert.equal(choose([entry({ variant: "odd" }, 1)], arm), undefined);
     assert.equal(choose([entry({ variant: "v8" }, 2)], arm), undefined);
   });
 

@@ -77,6 +77,28 @@ describe("pull() with credentials", () => {
     await images.service.pull({ reference, auth });
   });
 
+  test("waits for a token service that is busy, and tells the kubelet when it stays so", async (t) => {
+    const images = await openTestImages(t);
+    const registry = await images.registry();
+    const reference = registry.add("app", "1", await onlyImage());
+    sellTokens(registry, registry);
+    let refusals = 2;
+    registry.behave(({ path: asked }, response) => {
+      if (asked !== "/token" || refusals-- <= 0) return false;
+      response.writeHead(refusals === 1 ? 429 : 503).end();
+      return true;
+    });
+    await images.service.pull({ reference, auth });
+    refusals = Number.POSITIVE_INFINITY;
+    registry.behave(({ headers }) => {
+      if (headers.authorization === "Bearer tok-1") headers.authorization = "Bearer withdrawn";
+      return false;
+    });
+    await assert.rejects(images.service.pull({ reference, auth }), {
+      message: /^RegistryUnavailable: .*token of 127\.0\.0\.1:\d+: status 503$/,
+    });
+  });
+
   test("does not let one caller's token serve another", async (t) => {
     const images = await openTestImages(t);
     const registry = await images.registry();
