@@ -273,6 +273,27 @@ describe("pull() that is aborted", () => {
     assert.equal((await stayed).imageId, images.service.list()[0]?.id);
   });
 
+  test("ends when all callers leave in one turn", async (t) => {
+    const images = await openTestImages(t);
+    const registry = await images.registry();
+    const a = await layer("a");
+    const reference = registry.add("app", "1", buildImage([a]));
+    const stop = new AbortController();
+    const closed = new Promise<void>((resolve) => {
+      registry.behave((request, response) => {
+        if (!isBlob(request, a.digest)) return false;
+        response.writeHead(200, { "content-length": a.blob.length });
+        response.write(a.blob.subarray(0, 5), () => setImmediate(() => stop.abort()));
+        response.once("close", resolve);
+        return true;
+      });
+    });
+    const pulls = [1, 2, 3].map(() => images.service.pull({ reference, signal: stop.signal }));
+    for (const pull of pulls) await assert.rejects(pull, { code: "cancelled" });
+    await closed;
+    assert.deepEqual(images.remains(), []);
+  });
+
   test("is not started by a caller that has gone already", async (t) => {
     const images = await openTestImages(t);
     const reason = AbortSignal.abort(new DOMException("too late", "TimeoutError"));
