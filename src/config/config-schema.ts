@@ -172,7 +172,7 @@ export function configSchema(helperDir: string): ConfigSchema {
         authFile: path("/etc/containers/auth.json"),
         parallelLayers: integer(5, 1, 64),
         stallTimeoutMs: integer(60_000, 0, 2 ** 31 - 1),
-        pinned: stringsMatching([], /^[^\s*]+\*?$/, "not a reference with at most a trailing *"),
+        pinned: stringsMatching([], /^\*?[^\s*]+\*?$/, "not a reference with at most a * at either end"),
       },
       sandbox: {
         allowedSysctls: stringsMatching(allowedSysctls, sysctlPattern, "not a sysctl name or prefix*"),

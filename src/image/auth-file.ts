@@ -1,7 +1,7 @@
 // containers-auth.json(5) and Docker's config.json: credentials for pulls that bring none of their own.
-import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
-import { CricketError, errnoOf, invalidArgument } from "../base/errors.ts";
+import { errnoOf, invalidArgument } from "../base/errors.ts";
+import { askCredentialHelper, isHelperName } from "./credential-helper.ts";
 import { decodeBasic, type Credentials } from "./credentials.ts";
 import { registryHostOf } from "./registry-host.ts";
 
@@ -9,12 +9,9 @@ export interface AuthFile {
   path: string;
   /** Key "host[:port][/namespace...]" to what the file holds for it. */
   auths: Map<string, Credentials>;
-  /** Host to the name of a credential helper, `docker-credential-<name>`. */
+  /** Host to the name of a credential helper. */
   helpers: Map<string, string>;
 }
-
-const helperTimeoutMs = 20_000;
-const helperOutputLimit = 64 * 1024;
 
 /** Undefined when there is no such file. Throws invalid-argument that names file and key, never a value. */
 export async function loadAuthFile(path: string): Promise<AuthFile | undefined> {
@@ -37,7 +34,9 @@ export function parseAuthFile(text: string, path: string): AuthFile {
     // The parser's own message would quote a piece of the file.
     throw invalidArgument(`${path}: not JSON`);
   }
-  const { auths, credHelpers } = object(document, path, "the document");
+  const { auths, credHelpers, credsStore } = object(document, path, "the document");
+  const store =
+    credsStore === undefined || credsStore === "" ? undefined : helperName(credsStore, `${path}: credsStore`);
   const file: AuthFile = { path, auths: new Map(), helpers: new Map() };
   for (const [key, entry] of Object.entries(object(auths ?? {}, path, "auths"))) {
     const credentials = parseEntry(
@@ -45,36 +44,66 @@ export function parseAuthFile(text: string, path: string): AuthFile {
       `${path}: auths of ${key}`,
     );
     if (credentials !== undefined) file.auths.set(normaliseKey(key), credentials);
+    // What `docker login` leaves in the file where the store has the rest.
+    else if (store !== undefined) file.helpers.set(normaliseKey(key), store);
   }
-  for (const [host, name] of Object.entries(object(credHelpers ?? {}, path, "credHelpers"))) {
-    if (typeof name !== "string" || !/^[\w.-]+$/.test(name))
-      throw invalidArgument(`${path}: credHelpers of ${host}`);
-    file.helpers.set(normaliseKey(host), name);
-  }
+  for (const [host, name] of Object.entries(object(credHelpers ?? {}, path, "credHelpers")))
+    file.helpers.set(normaliseKey(host), helperName(name, `${path}: credHelpers of ${host}`));
   return file;
 }
 
+export interface CredentialSources {
+  files: readonly AuthFile[];
+  /** `credential-helpers` of registries.conf: names of helpers, and `authFilesHelper` where the files have their turn. */
+  helpers: readonly string[];
+}
+
+/** containers-registries.conf(5): the name that stands for the files. */
+export const authFilesHelper = "containers-auth.json";
+
 /**
- * The credentials for a repository on a host: the longest key that is a path prefix of it, else the host's helper.
- * `domain` is how references name that host ("docker.io").
+ * The credentials for a repository on a host, of the first source that has some; undefined when none has. A source that
+ * fails is passed over if another one has credentials. `domain` is how references name that host ("docker.io").
  */
 export async function findCredentials(
+  { files, helpers }: CredentialSources,
+  domain: string,
+  repository: string,
+): Promise<Credentials | undefined> {
+  let failure: unknown;
+  for (const helper of helpers) {
+    try {
+      const found = await (helper === authFilesHelper
+        ? findInFiles(files, domain, repository)
+        : askCredentialHelper(helper, domain));
+      if (found !== undefined) return found;
+    } catch (error) {
+      failure ??= error;
+    }
+  }
+  if (failure !== undefined) throw failure;
+  return undefined;
+}
+
+/** In each file its helper for the host comes first, as in Docker, then the longest key that is a path prefix. */
+async function findInFiles(
   files: readonly AuthFile[],
   domain: string,
   repository: string,
 ): Promise<Credentials | undefined> {
+  const host = registryHostOf(domain.toLowerCase());
   for (const file of files) {
-    const host = registryHostOf(domain);
+    const helper = file.helpers.get(host);
+    const found = helper === undefined ? undefined : await askCredentialHelper(helper, domain);
+    if (found !== undefined) return found;
     for (
       let key = `${host}/${repository}`;
       key !== "";
       key = key.slice(0, Math.max(0, key.lastIndexOf("/")))
     ) {
-      const found = file.auths.get(key);
-      if (found !== undefined) return found;
+      const entry = file.auths.get(key);
+      if (entry !== undefined) return entry;
     }
-    const helper = file.helpers.get(host);
-    if (helper !== undefined) return askHelper(helper, domain);
   }
   return undefined;
 }
@@ -101,34 +130,9 @@ function normaliseKey(key: string): string {
   return [registryHostOf(host.toLowerCase()), ...rest].join("/");
 }
 
-/** The protocol of docker-credential-helpers: server on stdin, JSON with Username and Secret on stdout. */
-function askHelper(name: string, domain: string): Promise<Credentials | undefined> {
-  const server = domain === "docker.io" ? "https://index.docker.io/v1/" : domain;
-  return new Promise((resolve, reject) => {
-    const limits = { timeout: helperTimeoutMs, maxBuffer: helperOutputLimit };
-    const child = execFile(`docker-credential-${name}`, ["get"], limits, (error, stdout) => {
-      if (error === null) return resolve(parseHelperAnswer(stdout, name));
-      if (/credentials not found/i.test(stdout)) return resolve(undefined);
-      const why = errnoOf(error) ?? (error.killed === true ? "no answer" : `status ${String(error.code)}`);
-      reject(new CricketError("unavailable", `credential helper ${name} for ${domain}: ${why}`));
-    });
-    // A helper that ends without reading is told apart by its status, not by EPIPE here.
-    child.stdin?.on("error", () => {});
-    child.stdin?.end(server);
-  });
-}
-
-function parseHelperAnswer(text: string, name: string): Credentials {
-  let answer: { Username?: unknown; Secret?: unknown };
-  try {
-    answer = JSON.parse(text) as typeof answer;
-  } catch {
-    answer = {};
-  }
-  if (typeof answer.Username !== "string" || typeof answer.Secret !== "string")
-    throw new CricketError("unavailable", `credential helper ${name}: its answer is not credentials`);
-  if (answer.Username === "<token>") return { kind: "identity-token", token: answer.Secret };
-  return { kind: "password", username: answer.Username, password: answer.Secret };
+function helperName(value: unknown, where: string): string {
+  if (typeof value === "string" && isHelperName(value)) return value;
+  throw invalidArgument(`${where}: not the name of a credential helper`);
 }
 
 function object(value: unknown, path: string, key: string): Record<string, unknown> {

@@ -46,7 +46,7 @@ export interface ImageServiceOptions {
   stallTimeoutMs: number;
   /** Directories with certificates per registry, certs.d(5); not given: the usual ones in /etc. */
   certificateRoots?: readonly string[];
-  /** References that kubelet's garbage collection must leave; a trailing `*` matches any rest. */
+  /** References that kubelet's garbage collection must leave; a `*` at either end matches anything. */
   pinned: readonly string[];
   /** Sum over all writable layers, cheap; absent: counted as nothing. */
   containerUsage?: () => DiskUsage;

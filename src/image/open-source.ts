@@ -1,5 +1,5 @@
 // Who serves an image, and with which credentials each of them is asked.
-import { findCredentials, loadAuthFile, type AuthFile } from "./auth-file.ts";
+import { findCredentials, loadAuthFile, type CredentialSources } from "./auth-file.ts";
 import { belongsTo, credentialsOf, type AuthConfig, type Credentials } from "./credentials.ts";
 import type { HttpTransport } from "./http-transport.ts";
 import { ImageSource } from "./image-source.ts";
@@ -31,8 +31,9 @@ export async function openSource(request: SourceRequest): Promise<ImageSource> {
   const given = request.auth === undefined ? undefined : credentialsOf(request.auth);
   const loaded = await Promise.all(request.authFiles.map(loadAuthFile));
   const files = loaded.filter((file) => file !== undefined);
+  const sources = { files, helpers: conf.credentialHelpers };
   const clients = pullEndpoints(conf, reference).map(async (endpoint) => {
-    const credentials = await credentialsFor(endpoint, request, given, files);
+    const credentials = await credentialsFor(endpoint, request, given, sources);
     const { host, repository } = endpoint;
     const isInsecure = (other: string): boolean =>
       (endpoint.insecure && other === host) || isInsecureHost(conf, other);
@@ -50,10 +51,10 @@ async function credentialsFor(
   endpoint: RegistryEndpoint,
   { auth, reference }: SourceRequest,
   given: Credentials | undefined,
-  files: readonly AuthFile[],
+  sources: CredentialSources,
 ): Promise<Credentials | undefined> {
   const { host, repository } = endpoint;
   if (given !== undefined && belongsTo(auth?.serverAddress ?? "", reference.domain, host)) return given;
   const domain = host === registryHostOf("docker.io") ? "docker.io" : host;
-  return findCredentials(files, domain, repository);
+  return findCredentials(sources, domain, repository);
 }

@@ -3,6 +3,8 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parse as parseToml } from "smol-toml";
 import { CricketError, errnoOf, invalidArgument, messageOf } from "../base/errors.ts";
+import { authFilesHelper } from "./auth-file.ts";
+import { isHelperName } from "./credential-helper.ts";
 import {
   formatReference,
   isRegistryHost,
@@ -38,6 +40,8 @@ export interface RegistriesConf {
   searchRegistries: string[];
   /** Short name (no tag) to "domain/path". */
   aliases: Map<string, string>;
+  /** Where credentials are looked for, in order; see CredentialSources. */
+  credentialHelpers: string[];
 }
 
 /** One place to ask for an image. */
@@ -51,7 +55,12 @@ export interface RegistryEndpoint {
 }
 
 export function emptyRegistriesConf(): RegistriesConf {
-  return { entries: new Map(), searchRegistries: [], aliases: new Map() };
+  return {
+    entries: new Map(),
+    searchRegistries: [],
+    aliases: new Map(),
+    credentialHelpers: [authFilesHelper],
+  };
 }
 
 /**
@@ -78,6 +87,8 @@ export function mergeRegistriesConf(conf: RegistriesConf, text: string, file: st
   }
   const search = document["unqualified-search-registries"];
   if (search !== undefined) conf.searchRegistries = strings(search, file, "unqualified-search-registries");
+  const helpers = document["credential-helpers"];
+  if (helpers !== undefined) conf.credentialHelpers = helperNames(helpers, file);
   const aliases = document["aliases"];
   if (aliases === undefined) return;
   for (const [name, target] of Object.entries(table(aliases, file, "aliases"))) {
@@ -159,6 +170,13 @@ function endpointAt(name: string, insecure: boolean): RegistryEndpoint {
   if (!isRegistryHost(host) || !isRepositoryPath(repository))
     throw invalidArgument(`registries.conf turns the image's name into ${name}, which is not a repository`);
   return { host, repository, insecure };
+}
+
+function helperNames(value: unknown, file: string): string[] {
+  const names = strings(value, file, "credential-helpers");
+  const wrong = names.find((name) => !isHelperName(name));
+  if (wrong !== undefined) throw invalidArgument(`${file}: credential-helpers: ${JSON.stringify(wrong)}`);
+  return names.length === 0 ? [authFilesHelper] : names;
 }
 
 function parseEntry(entry: Record<string, unknown>, file: string): RegistryEntry {

@@ -2,8 +2,14 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { describe, test } from "node:test";
-import { findCredentials, loadAuthFile, parseAuthFile } from "../../../src/image/auth-file.ts";
+import { describe, test, type TestContext } from "node:test";
+import {
+  authFilesHelper,
+  findCredentials,
+  loadAuthFile,
+  parseAuthFile,
+  type AuthFile,
+} from "../../../src/image/auth-file.ts";
 import { belongsTo, credentialsOf, secretsOf, type AuthConfig } from "../../../src/image/credentials.ts";
 
 const base64 = (text: string): string => Buffer.from(text).toString("base64");
@@ -15,6 +21,27 @@ const empty: AuthConfig = {
   identityToken: "",
   registryToken: "",
 };
+
+const findIn = (files: AuthFile[], domain: string, repository: string): ReturnType<typeof findCredentials> =>
+  findCredentials({ files, helpers: [authFilesHelper] }, domain, repository);
+
+/** Puts docker-credential-mine on PATH: it knows helper.io and Docker Hub. */
+function installHelper(t: TestContext): void {
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), "cricket-helper-"));
+  const before = process.env["PATH"];
+  t.after(() => {
+    process.env["PATH"] = before;
+    fs.rmSync(directory, { recursive: true });
+  });
+  const script =
+    "#!/bin/sh\nread server\n" +
+    'case $server in helper.io|https://index.docker.io/v1/) ;; *) echo "credentials not found"; exit 1;; esac\n' +
+    `echo '{"ServerURL":"'$server'","Username":"u","Secret":"s"}'\n`;
+  fs.writeFileSync(path.join(directory, "docker-credential-mine"), script, { mode: 0o755 });
+  process.env["PATH"] = `${directory}:${before ?? ""}`;
+}
+
+const helped = { kind: "password", username: "u", password: "s" };
 
 describe("findCredentials()", () => {
   const file = parseAuthFile(
@@ -31,7 +58,7 @@ describe("findCredentials()", () => {
     "auth.json",
   );
   const userFor = async (domain: string, repository: string): Promise<string | undefined> => {
-    const found = await findCredentials([file], domain, repository);
+    const found = await findIn([file], domain, repository);
     return found?.kind === "password" ? found.username : found?.kind;
   };
 
@@ -49,31 +76,50 @@ describe("findCredentials()", () => {
     assert.equal(await userFor("evil.io", "quay.io/team"), undefined);
   });
 
-  test("asks a credential helper over stdin", async () => {
-    const directory = fs.mkdtempSync(path.join(os.tmpdir(), "cricket-helper-"));
-    const before = process.env["PATH"];
-    try {
-      const script =
-        '#!/bin/sh\nread server\n[ "$server" = helper.io ] || { echo "credentials not found"; exit 1; }\n';
-      const answer = `echo '{"ServerURL":"helper.io","Username":"u","Secret":"s"}'\n`;
-      fs.writeFileSync(path.join(directory, "docker-credential-mine"), script + answer, { mode: 0o755 });
-      process.env["PATH"] = `${directory}:${before ?? ""}`;
-      const credHelpers = { "helper.io": "mine", "other.io": "mine", "gone.io": "absent" };
-      const files = [parseAuthFile(JSON.stringify({ credHelpers }), "auth.json")];
-      assert.deepEqual(await findCredentials(files, "helper.io", "a"), {
-        kind: "password",
-        username: "u",
-        password: "s",
-      });
-      assert.equal(await findCredentials(files, "other.io", "a"), undefined);
-      await assert.rejects(findCredentials(files, "gone.io", "a"), {
-        code: "unavailable",
-        message: /absent.*ENOENT/,
-      });
-    } finally {
-      process.env["PATH"] = before;
-      fs.rmSync(directory, { recursive: true });
-    }
+  test("takes no notice of the case of a host", async () => {
+    assert.equal(await userFor("QUAY.io", "team/app"), "app");
+  });
+
+  test("asks a credential helper over stdin", async (t) => {
+    installHelper(t);
+    const credHelpers = { "helper.io": "mine", "other.io": "mine", "gone.io": "absent" };
+    const files = [parseAuthFile(JSON.stringify({ credHelpers }), "auth.json")];
+    assert.deepEqual(await findIn(files, "helper.io", "a"), helped);
+    assert.equal(await findIn(files, "other.io", "a"), undefined);
+    await assert.rejects(findIn(files, "gone.io", "a"), { code: "unavailable", message: /absent.*ENOENT/ });
+  });
+
+  test("prefers a file's helper to its keys, and goes on where the helper has nothing", async (t) => {
+    installHelper(t);
+    const auths = { "helper.io": { auth: base64("old:1") }, "other.io": { auth: base64("kept:2") } };
+    const credHelpers = { "helper.io": "mine", "other.io": "mine", "next.io": "mine" };
+    const next = { auths: { "next.io": { auth: base64("next:3") } } };
+    const files = [{ auths, credHelpers }, next].map((file) => parseAuthFile(JSON.stringify(file), "f"));
+    assert.deepEqual(await findIn(files, "helper.io", "a"), helped);
+    assert.deepEqual(await findIn(files, "other.io", "a"), { ...helped, username: "kept", password: "2" });
+    assert.deepEqual(await findIn(files, "next.io", "a"), { ...helped, username: "next", password: "3" });
+  });
+
+  test("asks Docker's store for registries that a login has left in the file, and for no others", async (t) => {
+    installHelper(t);
+    const auths = { "https://index.docker.io/v1/": {}, "helper.io": {}, "plain.io": { auth: base64("p:1") } };
+    const files = [parseAuthFile(JSON.stringify({ auths, credsStore: "mine" }), "config.json")];
+    assert.deepEqual(await findIn(files, "docker.io", "library/busybox"), helped);
+    assert.deepEqual(await findIn(files, "helper.io", "a"), helped);
+    assert.deepEqual(await findIn(files, "plain.io", "a"), { ...helped, username: "p", password: "1" });
+    const absent = [parseAuthFile(JSON.stringify({ auths, credsStore: "absent" }), "config.json")];
+    assert.equal(await findIn(absent, "public.io", "a"), undefined);
+  });
+
+  test("asks the helpers of registries.conf in their order, and passes over one that fails", async (t) => {
+    installHelper(t);
+    const files = [parseAuthFile(JSON.stringify({ auths: { "helper.io": { auth: base64("f:1") } } }), "f")];
+    const ask = (...helpers: string[]): ReturnType<typeof findCredentials> =>
+      findCredentials({ files, helpers }, "helper.io", "a");
+    assert.deepEqual(await ask("mine", authFilesHelper), helped);
+    assert.deepEqual(await ask(authFilesHelper, "mine"), { ...helped, username: "f", password: "1" });
+    assert.deepEqual(await ask("absent", "mine"), helped);
+    await assert.rejects(ask("absent"), { code: "unavailable" });
   });
 });
 
@@ -90,6 +136,7 @@ describe("parseAuthFile()", () => {
       JSON.stringify({ credHelpers: { "a.io": "../../bin/sh" } }),
       /credHelpers of a\.io/,
     ],
+    ["a store with a path", JSON.stringify({ credsStore: "/bin/sh" }), /credsStore/],
     ["a list", "[]", /not an object/],
   ];
   for (const [what, text, message] of broken)

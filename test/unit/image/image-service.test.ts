@@ -204,7 +204,9 @@ describe("list() and status()", () => {
     assert.equal(await isPinned([reference]), true);
     assert.equal(await isPinned([`${registry.address}/*`]), true);
     assert.equal(await isPinned([`${registry.address}/app@${image.digest}`]), true);
-    assert.equal(await isPinned([`${registry.address}/app`, "other*"]), false);
+    assert.equal(await isPinned(["*/app:*"]), true);
+    assert.equal(await isPinned([`*${reference.slice(4)}`]), true);
+    assert.equal(await isPinned([`${registry.address}/app`, "other*", "*other", "*other*"]), false);
   });
 
   test("take the shortest prefix of three characters that means one image", async (t) => {

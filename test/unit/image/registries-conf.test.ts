@@ -172,6 +172,15 @@ describe("loadRegistriesConf()", () => {
     }
   });
 
+  test("reads where credentials are looked for", () => {
+    assert.deepEqual(conf("").credentialHelpers, ["containers-auth.json"]);
+    assert.deepEqual(conf("credential-helpers = []").credentialHelpers, ["containers-auth.json"]);
+    assert.deepEqual(conf('credential-helpers = ["ecr-login", "containers-auth.json"]').credentialHelpers, [
+      "ecr-login",
+      "containers-auth.json",
+    ]);
+  });
+
   const broken: [string, string, RegExp][] = [
     ["bad TOML", "[[registry", /registries\.conf: /],
     ["version 1", "[registries.search]\nregistries = []", /registries: the format of version 1/],
@@ -188,6 +197,7 @@ describe("loadRegistriesConf()", () => {
       `[[registry]]\nlocation = "a.io"\ninsecure = "yes"`,
       /registry\.insecure is not true/,
     ],
+    ["a helper with a path", 'credential-helpers = ["../sh"]', /credential-helpers: "\.\.\/sh"/],
     ["one registry as a table", `[registry]\nlocation = "a.io"`, /registry is not a list of tables/],
     [
       "search registries that are text",
