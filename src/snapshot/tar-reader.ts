@@ -16,8 +16,8 @@ type State =
   | { at: "header" }
   /** Data of the current entry goes to the sink. */
   | { at: "data"; left: number }
-  /** The rest of a block, or an extension that is ignored. */
-  | { at: "skip"; left: number }
+  /** The rest of a block, or an extension that is ignored. `mayEnd`: behind the data of an entry, which is whole. */
+  | { at: "skip"; left: number; mayEnd: boolean }
   | { at: "extension"; typeFlag: string; bytes: Buffer; filled: number }
   | { at: "old-sparse"; header: TarHeader; sparse: OldGnuSparse }
   | { at: "sparse-map"; entry: TarEntry; sizeBytes: number; left: number; map: SparseMapReader }
@@ -50,10 +50,13 @@ export class TarReader {
     while (this.#position < this.#chunk.length) this.#step();
   }
 
-  /** Throws when the archive stops in the middle of something. */
+  /**
+   * Throws when the archive stops in the middle of something. It may stop behind the last byte of its last file: layers
+   * of writers that never closed their archive (umoci's insert) are read by Go's archive/tar, and so by other engines.
+   */
   finish(): void {
     const { at } = this.#state;
-    if (at === "end") return;
+    if (at === "end" || (at === "skip" && this.#state.mayEnd)) return;
     const pending = this.#extensions;
     const extended = pending.pax.length > 0 || pending.gnuLongName !== undefined;
     if (at !== "header" || this.#partialBytes > 0 || extended || pending.gnuLongLinkName !== undefined)
@@ -197,7 +200,7 @@ export class TarReader {
 
   #endEntry(): void {
     this.#sink.endOfEntry();
-    this.#state = this.#padding > 0 ? { at: "skip", left: this.#padding } : { at: "header" };
+    this.#state = this.#padding > 0 ? { at: "skip", left: this.#padding, mayEnd: true } : { at: "header" };
   }
 
   #skip(state: Extract<State, { at: "skip" }>): void {
@@ -207,12 +210,12 @@ export class TarReader {
 
   #skipBlocks(bytes: number): void {
     const left = bytes + paddingOf(bytes);
-    this.#state = left > 0 ? { at: "skip", left } : { at: "header" };
+    this.#state = left > 0 ? { at: "skip", left, mayEnd: false } : { at: "header" };
   }
 
   #skipPadding(bytes: number): void {
     const left = paddingOf(bytes);
-    this.#state = left > 0 ? { at: "skip", left } : { at: "header" };
+    this.#state = left > 0 ? { at: "skip", left, mayEnd: false } : { at: "header" };
   }
 }
 

@@ -175,12 +175,15 @@ describe("TarReader", () => {
   test("accepts an empty archive and one without an end", () => {
     assert.deepEqual(readTar(Buffer.alloc(1024)), []);
     assert.deepEqual(readTar(Buffer.alloc(0)), []);
-    assert.equal(readTar(tarEntry({ name: "f", data: "x" })).length, 1);
+    const entry = tarEntry({ name: "f", data: "x" });
+    assert.equal(readTar(entry).length, 1);
+    // As `umoci insert` leaves it, which never closes its archive: without the padding of the last file.
+    for (const length of [513, 1023]) assert.equal(readTar(entry.subarray(0, length)).length, 1);
   });
 
   test("rejects an archive that is cut anywhere else", () => {
     const archive = Buffer.concat([gnuLong("L", "name"), tarEntry({ name: "f", data: "x".repeat(600) })]);
-    for (const length of [1, 511, 513, 1024, 1025, 1536 + 1, 1536 + 513, archive.length - 1])
+    for (const length of [1, 511, 513, 1024, 1025, 1536 + 1, 1536 + 513, 1536 + 599])
       assert.throws(() => readTar(archive.subarray(0, length)), badArchive(/truncated/), String(length));
   });
 
