@@ -3,7 +3,7 @@ import { mkdirSync, readdirSync, statSync } from "node:fs";
 import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { writeFileDurable } from "../base/atomic-file.ts";
-import { errnoOf } from "../base/errors.ts";
+import { errnoOf, wrapError } from "../base/errors.ts";
 import type { DiskUsage } from "../snapshot/layer-store.ts";
 import { hexOf } from "./digest.ts";
 
@@ -30,7 +30,11 @@ export class BlobStore {
 
   /** Durable when it resolves. `bytes` are verified by the caller. */
   async put(digest: string, bytes: Uint8Array): Promise<void> {
-    await writeFileDurable(this.#path(digest), bytes);
+    try {
+      await writeFileDurable(this.#path(digest), bytes);
+    } catch (error) {
+      throw wrapError(`write blob ${digest}`, error);
+    }
     this.#sizes.set(hexOf(digest), bytes.length);
   }
 

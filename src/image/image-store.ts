@@ -3,7 +3,7 @@ import { mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { temporarySuffix, writeFileDurable } from "../base/atomic-file.ts";
-import { CricketError } from "../base/errors.ts";
+import { CricketError, wrapError } from "../base/errors.ts";
 import { KeyedLock } from "../base/keyed-lock.ts";
 import type { Log } from "../base/log.ts";
 import { hexOf } from "./digest.ts";
@@ -110,7 +110,11 @@ export class ImageStore {
   }
 
   async #write(record: ImageRecord): Promise<void> {
-    await writeFileDurable(this.#path(record.id), JSON.stringify(record));
+    try {
+      await writeFileDurable(this.#path(record.id), JSON.stringify(record));
+    } catch (error) {
+      throw wrapError(`write record of image ${record.id}`, error);
+    }
     this.#records.set(record.id, record);
     this.#index();
   }

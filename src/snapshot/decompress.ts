@@ -24,16 +24,33 @@ export async function* decompress(
   chunkBytes: number,
 ): AsyncGenerator<Uint8Array> {
   const source = bytes[Symbol.asyncIterator]();
-  const first = await source.next();
-  if (first.done === true) {
+  const first = await readFirst(source);
+  if (first.length === 0) {
     if (declared !== "none") throw broken(declared, "no data");
     return;
   }
-  const all = rejoin(first.value, source);
-  const compression = detectCompression(first.value, declared);
+  const all = rejoin(first, source);
+  const compression = detectCompression(first, declared);
   if (compression === "none") yield* all;
   else if (compression === "gzip") yield* throughStream(all, createGunzip({ chunkSize: chunkBytes }), "gzip");
   else yield* unzstd(all, chunkBytes);
+}
+
+/** What it takes to see the magic number of a tar header. */
+const magicBytes = 262;
+
+/** The beginning of the stream, long enough for any magic number: the first piece from a network may be a single byte. */
+async function readFirst(source: AsyncIterator<Uint8Array>): Promise<Uint8Array> {
+  const pieces: Uint8Array[] = [];
+  for (let length = 0; length < magicBytes;) {
+    const next = await source.next();
+    if (next.done === true) break;
+    if (pieces.length === 0 && next.value.length >= magicBytes) return next.value;
+    // Copied: its memory may be used again when the next one is asked for.
+    pieces.push(Uint8Array.from(next.value));
+    length += next.value.length;
+  }
+  return Buffer.concat(pieces);
 }
 
 /** The format by its magic number; without one, what was declared. */
@@ -42,7 +59,8 @@ export function detectCompression(first: Uint8Array, declared: LayerCompression)
   const magic = first.length < 4 ? 0 : Buffer.from(first.buffer, first.byteOffset).readUInt32LE(0);
   // A frame, or a skippable frame (RFC 8878, 3.1.1 and 3.1.2), as zstd:chunked layers may begin with.
   if (magic === 0xfd2fb528 || (magic & 0xfffffff0) >>> 0 === 0x184d2a50) return "zstd";
-  const isTar = first.length >= 262 && Buffer.from(first.subarray(257, 262)).toString("latin1") === "ustar";
+  const isTar =
+    first.length >= magicBytes && Buffer.from(first.subarray(257, 262)).toString("latin1") === "ustar";
   return isTar ? "none" : declared;
 }
 

@@ -125,8 +125,9 @@ class DirectoryLayerStore implements OpenLayerStore {
 
   async remove(chainId: string): Promise<void> {
     if (!isSha256Digest(chainId)) throw invalidArgument(`chain id ${JSON.stringify(chainId)}`);
-    this.#layers.delete(chainId);
+    // In this order: a layer that cannot be taken away is still there, and a pull that needs it finds it.
     this.#trash.discard(this.#directory(chainId));
+    this.#layers.delete(chainId);
   }
 
   async sweep(keep: ReadonlySet<string>): Promise<void> {

@@ -7,6 +7,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  rmdirSync,
   rmSync,
   writeFileSync,
 } from "node:fs";
@@ -189,6 +190,21 @@ describe("the layer store", requires("root"), () => {
     assert.equal(existsSync(join(root, id.slice(7))), false);
     await store.remove(id);
     await assert.rejects(store.remove("../etc"), { code: "invalid-argument" });
+    await assertEmpty();
+  });
+
+  test("still has a layer that it could not take away", async () => {
+    const id = await commit(layer(small));
+    await store.idle();
+    const trash = join(root, ".trash");
+    rmdirSync(trash);
+    writeFileSync(trash, "in the way");
+    await assert.rejects(store.remove(id), /ENOTDIR/);
+    assert.equal(store.has(id), true);
+    assert.ok(existsSync(join(store.path(id), "etc/file")));
+    rmSync(trash);
+    mkdirSync(trash);
+    await store.remove(id);
     await assertEmpty();
   });
 

@@ -219,6 +219,19 @@ describe("pull()", () => {
     assert.equal(late.at(-1)?.phase, "done");
   });
 
+  for (const [directory, what] of [
+    ["blobs/sha256", /write blob sha256:[0-9a-f]{64}: ENOENT/],
+    ["images", /write record of image sha256:[0-9a-f]{64}: ENOENT/],
+  ] as const)
+    test(`says what could not be written to ${directory}`, async (t) => {
+      const images = await openTestImages(t);
+      const registry = await images.registry();
+      const reference = registry.add("app", "1", buildImage([await layer("a")]));
+      fs.rmdirSync(path.join(images.root, directory));
+      await assert.rejects(images.service.pull({ reference }), { message: what });
+      assert.deepEqual(images.layers.list(), []);
+    });
+
   test("uses the search registries for a short name, in order", async (t) => {
     const images = await openTestImages(t);
     const [first, second] = [await images.registry(), await images.registry()];
