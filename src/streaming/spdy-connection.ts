@@ -14,6 +14,7 @@ import {
   SpdyFrameReader,
   type SpdyFrame,
 } from "./spdy-frame.ts";
+import { pingStalledClient } from "./stalled-client.ts";
 import { SpdyStream, type StreamTransport } from "./spdy-stream.ts";
 
 export interface SpdyOptions {
@@ -24,8 +25,6 @@ export interface SpdyOptions {
 
 /** Streams that are open at once: a browser behind a port-forward opens pairs by the dozen. */
 const maxStreams = 2048;
-/** While the client has to wait, its socket is not read, and only writing shows that it has gone. */
-const stalledPingMs = 5_000;
 /** How long the other side may take to close after the last word. */
 const lingerMs = 5_000;
 
@@ -134,15 +133,15 @@ export class SpdyConnection {
   }
 
   async #stalled(room: Promise<void>): Promise<void> {
-    const timer = setInterval(() => {
+    const stop = pingStalledClient(() => {
       // Even numbers are the server's, odd ones the client's: each answers the other's only.
       this.#send(encodeControl({ type: spdyFrameType.ping, numbers: [this.#nextPingId] }));
       this.#nextPingId += 2;
-    }, stalledPingMs);
+    });
     try {
       await room;
     } finally {
-      clearInterval(timer);
+      stop();
     }
   }
 

@@ -2,6 +2,7 @@
 // The base64 variants send text: the channel as a digit, then the bytes in base64.
 import { finished, Readable, Writable } from "node:stream";
 import type { RawData, WebSocket } from "ws";
+import { pingStalledClient } from "./stalled-client.ts";
 
 export interface ChannelOptions {
   encoding: "binary" | "base64";
@@ -54,6 +55,7 @@ export class WebSocketChannels {
   readonly #outputs: Writable[] = [];
   readonly #streams = new Set<Readable | Writable>();
   readonly #full = new Set<Readable>();
+  #stopPings: () => void = () => {};
   #closing = false;
 
   constructor(socket: WebSocket, options: ChannelOptions) {
@@ -66,6 +68,7 @@ export class WebSocketChannels {
     socket.on("error", () => {});
     socket.once("close", () => {
       gone.abort();
+      this.#stopPings();
       for (const stream of this.#streams) stream.destroy();
     });
   }
@@ -136,12 +139,17 @@ export class WebSocketChannels {
     const input = this.#inputs.get(decoded.channel);
     if (input === undefined || input.destroyed || decoded.payload.length === 0) return;
     if (input.push(decoded.payload)) return;
+    if (this.#full.size === 0) {
+      this.#socket.pause();
+      this.#stopPings = pingStalledClient(() => this.#socket.ping());
+    }
     this.#full.add(input);
-    this.#socket.pause();
   }
 
   #relieve(input: Readable): void {
-    if (this.#full.delete(input) && this.#full.size === 0) this.#socket.resume();
+    if (!this.#full.delete(input) || this.#full.size > 0) return;
+    this.#stopPings();
+    this.#socket.resume();
   }
 }
 

@@ -4,8 +4,10 @@ import { mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import type { Duplex, Readable } from "node:stream";
 import { connect as connectTls } from "node:tls";
 import fc from "fast-check";
+import { createWebSocketStream, WebSocket } from "ws";
 import { encodeControl, encodeDataHead } from "../../../src/streaming/spdy-frame.ts";
 import { HeaderEncoder } from "../../../src/streaming/spdy-headers.ts";
 import {
@@ -17,6 +19,7 @@ import {
   spdyHeaders,
 } from "../../daemon/streaming-client.ts";
 import { renewedCertificate, renewedKey, testCertificate, testKey } from "../../support/tls-certificate.ts";
+import { until } from "../../support/until.ts";
 import { closed, connectRaw, startFakeNode, type Program } from "./fake-sessions.ts";
 
 const untilGone: Program = async ({ gone }) => {
@@ -77,6 +80,46 @@ test("a session in which nothing moves ends after the idle time-out, and its pro
   await Promise.all([isTold, aborted(connection.gone)]);
   await server.close();
 });
+
+/** The input of a command, as much as no buffers on the way hold. */
+const flood = Buffer.alloc(1 << 20);
+const floods: Record<string, (url: string) => Promise<Duplex>> = {
+  SPDY: async (url) => {
+    const { socket } = await requestUpgrade(url, spdyHeaders("v4.channel.k8s.io"));
+    const encoder = new HeaderEncoder();
+    ["error", "stdin", "stdout", "stderr"].forEach((type, index) => {
+      const rest = Buffer.concat([Buffer.alloc(2), encoder.encode(new Map([["streamtype", type]]))]);
+      socket.write(encodeControl({ type: 1, numbers: [2 * index + 1, 0], rest }));
+    });
+    for (let i = 0; i < 32; i++) socket.write(Buffer.concat([encodeDataHead(3, flood.length, false), flood]));
+    return socket;
+  },
+  WebSocket: async (url) => {
+    const client = new WebSocket(url.replace("http", "ws"), ["v4.channel.k8s.io"]);
+    const stream = createWebSocketStream(client);
+    for (let i = 0; i < 32; i++) stream.write(flood.subarray(0, -1));
+    return Promise.resolve(stream);
+  },
+};
+
+for (const [protocol, send] of Object.entries(floods))
+  test(`${protocol}: a client that goes while nobody takes its input is noticed`, async (t) => {
+    t.mock.timers.enable({ apis: ["setInterval"] });
+    let input: Readable | undefined;
+    let isOver = false;
+    const { server, execUrl } = await startFakeNode(async (streams) => {
+      input = streams.stdin;
+      await untilGone(streams, []);
+      isOver = true;
+      return 0;
+    });
+    const client = await send(execUrl(["x"], { stdin: true }));
+    client.on("error", () => {});
+    await until("the input stalls", () => (input?.readableLength ?? 0) >= 65_536);
+    client.destroy();
+    await until("the program is told", () => (t.mock.timers.tick(5_000), isOver));
+    await server.close();
+  });
 
 test("a client that ends its input gets all output and its status", async () => {
   const program: Program = async ({ stdin, stdout, stderr }) => {
