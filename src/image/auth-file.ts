@@ -1,6 +1,6 @@
 // containers-auth.json(5) and Docker's config.json: credentials for pulls that bring none of their own.
 import { readFile } from "node:fs/promises";
-import { errnoOf, invalidArgument } from "../base/errors.ts";
+import { type CricketError, errnoOf, invalidArgument, wrapError } from "../base/errors.ts";
 import { askCredentialHelper, isHelperName } from "./credential-helper.ts";
 import { decodeBasic, type Credentials } from "./credentials.ts";
 import { registryHostOf } from "./registry-host.ts";
@@ -70,7 +70,7 @@ export async function findCredentials(
   domain: string,
   repository: string,
 ): Promise<Credentials | undefined> {
-  let failure: unknown;
+  let failure: CricketError | undefined;
   for (const helper of helpers) {
     try {
       const found = await (helper === authFilesHelper
@@ -78,7 +78,7 @@ export async function findCredentials(
         : askCredentialHelper(helper, domain));
       if (found !== undefined) return found;
     } catch (error) {
-      failure ??= error;
+      failure ??= wrapError(`credentials for ${domain}`, error);
     }
   }
   if (failure !== undefined) throw failure;

@@ -75,7 +75,7 @@ function attachmentOf(
     stdin: streams.stdin,
     stdout: streams.stdout,
     stderr: streams.stderr,
-    resize: (rows, columns) => connection.send(frameType.resize, encodeNumbers(rows, columns)),
+    resize: (rows, columns) => connection.sendLatest(frameType.resize, encodeNumbers(rows, columns)),
     detach: () => connection.close(),
     closed,
   };

@@ -14,6 +14,8 @@ export class ControlConnection {
   readonly #socket: Socket;
   #handler: ControlHandler;
   #failure: Error | undefined;
+  /** By type: a frame that the socket has not taken yet, and the payload of the one to send then. */
+  readonly #underWay = new Map<number, Uint8Array | undefined>();
 
   constructor(socket: Socket, handler: ControlHandler) {
     this.#socket = socket;
@@ -41,6 +43,20 @@ export class ControlConnection {
     this.#socket.write(head, payload.length === 0 ? () => onWritten?.() : undefined);
     if (payload.length > 0) this.#socket.write(payload, () => onWritten?.());
     this.#socket.uncork();
+  }
+
+  /** For what only the last frame of counts: those that the other side is too slow for are left out. */
+  sendLatest(type: number, payload: Uint8Array): void {
+    if (this.#underWay.has(type)) {
+      this.#underWay.set(type, payload);
+      return;
+    }
+    this.#underWay.set(type, undefined);
+    this.send(type, payload, () => {
+      const next = this.#underWay.get(type);
+      this.#underWay.delete(type);
+      if (next !== undefined) this.sendLatest(type, next);
+    });
   }
 
   pause(): void {

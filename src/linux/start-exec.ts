@@ -107,7 +107,7 @@ function sessionOf(connection: ControlConnection, streams: FrameStreams, end: Ex
     stdin: streams.stdin,
     stdout: streams.stdout,
     stderr: streams.stderr,
-    resize: (rows, columns) => connection.send(frameType.resize, encodeNumbers(rows, columns)),
+    resize: (rows, columns) => connection.sendLatest(frameType.resize, encodeNumbers(rows, columns)),
     kill: () => connection.send(frameType.kill),
     exit: end.promise.then(({ exitCode, signal, timedOut }) => ({ exitCode, signal, timedOut })),
   };
