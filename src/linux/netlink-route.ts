@@ -104,7 +104,10 @@ export interface LinkAddress {
 }
 
 export interface Route {
+  /** 0 for routes that lead to no interface, or to several. */
   linkIndex: number;
+  /** Undefined for a default route. */
+  destination: Buffer | undefined;
   /** 0 for a default route. */
   prefixLength: number;
   gateway: Buffer | undefined;
@@ -384,6 +387,7 @@ export function decodeRoute(message: NetlinkMessage): Route | undefined {
   if (table !== RT_TABLE_MAIN) return undefined;
   return {
     linkIndex: u32Of(attributes.get(RTA_OIF)) ?? 0,
+    destination: attributes.get(RTA_DST),
     prefixLength: attributes.has(RTA_DST) ? message.body.readUInt8(1) : 0,
     gateway: attributes.get(RTA_GATEWAY),
   };

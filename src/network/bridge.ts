@@ -15,11 +15,11 @@ import {
   refuseLinkLocalAddress,
   setLinkUp,
   type Link,
-  type LinkAddress,
+  type Route,
 } from "../linux/netlink-route.ts";
-import type { NetlinkRequest } from "../linux/netlink-message.ts";
+import type { NetlinkMessage, NetlinkRequest } from "../linux/netlink-message.ts";
 import type { NetlinkSocket } from "../linux/netlink-socket.ts";
-import { addressBits, ipBytes } from "./ip-address.ts";
+import { addressBits, formatIp, ipBytes } from "./ip-address.ts";
 import { enableForwarding, refuseRouterAdvertisements } from "./network-sysctl.ts";
 import { formatSubnet, type Subnet } from "./subnet.ts";
 
@@ -27,7 +27,7 @@ export interface BridgeOptions {
   name: string;
   /** One subnet per family. */
   subnets: readonly Subnet[];
-  /** 0: the MTU of the host's default route. */
+  /** 0: the MTU of the host's default routes, the smallest of them. */
   mtu: number;
 }
 
@@ -38,6 +38,7 @@ export interface BridgeLink {
 }
 
 const defaultMtu = 1500;
+const loopbackMtu = 65_536;
 /** fe80::1, which the pods know as their router's. */
 const linkLocal = ipBytes({ family: 6, value: (0xfe80n << 112n) | 1n });
 
@@ -143,34 +144,69 @@ export class Bridge {
     return link;
   }
 
-  // Packets larger than the uplink takes would depend on path MTU discovery, which many networks filter.
+  // Packets larger than the uplink takes would depend on path MTU discovery, which many networks filter. Where there are
+  // several, or one for each family, the narrowest counts.
   async #uplinkMtu(): Promise<number> {
-    const routes = (await this.#socket.dump(listRoutes(4))).map(decodeRoute);
-    const uplink = routes.find((route) => route !== undefined && route.prefixLength === 0);
-    if (uplink === undefined || uplink.linkIndex === 0) return defaultMtu;
-    return decodeLink(await this.#socket.get(getLink({ index: uplink.linkIndex }))).mtu;
+    const routes = await this.#routes();
+    const uplinks = routes.filter((route) => route.prefixLength === 0 && route.linkIndex !== 0);
+    const mtus: number[] = [];
+    for (const index of new Set(uplinks.map(({ linkIndex }) => linkIndex)))
+      mtus.push(decodeLink(await this.#socket.get(getLink({ index }))).mtu);
+    // A route to nowhere leads over the loopback interface.
+    const usable = mtus.filter((mtu) => mtu < loopbackMtu);
+    return usable.length === 0 ? defaultMtu : Math.min(...usable);
   }
 
-  // With the same subnet on two interfaces the kernel routes to one of them only: pods would be unreachable.
+  async #routes(): Promise<Route[]> {
+    const messages: NetlinkMessage[] = [];
+    for (const family of [4, 6] as const) messages.push(...(await this.#socket.dump(listRoutes(family))));
+    return messages.map(decodeRoute).filter((route) => route !== undefined);
+  }
+
+  // With the same subnet on two interfaces, or a route of another one into it, pods would be unreachable.
   async #assertSubnetsFree(bridgeIndex: number | undefined): Promise<void> {
     const addresses = (await this.#socket.dump(listAddresses())).map(decodeAddress);
+    const routes = await this.#routes();
     for (const subnet of this.#options.subnets) {
-      const taken = addresses.find(
-        (address) => address.linkIndex !== bridgeIndex && isInside(subnet, address),
+      const isTaken = ({ linkIndex, address }: { linkIndex: number; address: Buffer }): boolean =>
+        linkIndex !== bridgeIndex && isInside(subnet, address);
+      const address = addresses.find(isTaken);
+      if (address !== undefined)
+        throw failedPrecondition(
+          `subnet ${formatSubnet(subnet)} is in use on interface ${await this.#nameOf(address.linkIndex)}`,
+        );
+      const route = routes.find(
+        ({ linkIndex, destination, prefixLength }) =>
+          destination !== undefined &&
+          prefixLength >= subnet.prefixLength &&
+          isTaken({ linkIndex, address: destination }),
       );
-      if (taken === undefined) continue;
-      const link = decodeLink(await this.#socket.get(getLink({ index: taken.linkIndex })));
-      throw failedPrecondition(`subnet ${formatSubnet(subnet)} is in use on interface ${link.name}`);
+      if (route === undefined) continue;
+      const interfaceName = await this.#nameOf(route.linkIndex);
+      throw failedPrecondition(
+        `subnet ${formatSubnet(subnet)} has a route to ${formatRoute(route)} in it, over ${interfaceName}`,
+      );
     }
+  }
+
+  async #nameOf(linkIndex: number): Promise<string> {
+    if (linkIndex === 0) return "no interface of its own";
+    return decodeLink(await this.#socket.get(getLink({ index: linkIndex }))).name;
   }
 }
 
+function formatRoute({ destination, prefixLength }: Route): string {
+  const bytes = destination ?? Buffer.alloc(0);
+  const value = BigInt(`0x${bytes.toString("hex")}`);
+  return `${formatIp({ family: bytes.length === 4 ? 4 : 6, value })}/${prefixLength}`;
+}
+
 // A wider network around ours (10.0.0.0/8 on the uplink) is no conflict: the kernel prefers the longer prefix.
-function isInside(subnet: Subnet, address: LinkAddress): boolean {
+function isInside(subnet: Subnet, address: Buffer): boolean {
   const bits = addressBits(subnet.family);
-  if (address.address.length * 8 !== bits) return false;
+  if (address.length * 8 !== bits) return false;
   const shift = BigInt(bits - subnet.prefixLength);
-  return BigInt(`0x${address.address.toString("hex")}`) >> shift === subnet.network >> shift;
+  return BigInt(`0x${address.toString("hex")}`) >> shift === subnet.network >> shift;
 }
 
 /** Undefined where there is no interface of that name. */
