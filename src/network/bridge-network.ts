@@ -46,6 +46,7 @@ import type {
 } from "./pod-network.ts";
 import { findTool } from "../linux/run-tool.ts";
 import { parseSubnet, type Subnet } from "./subnet.ts";
+import { Upkeep } from "./upkeep.ts";
 
 export interface BridgeNetworkConfig {
   /** At most 15 characters. A daemon of its own on the same node needs a name and subnets of its own. */
@@ -88,6 +89,7 @@ export class BridgeNetwork implements PodNetwork {
   readonly #removals: LinkRemovals;
   readonly #firewall: Firewall;
   readonly #hostPorts: HostPorts;
+  readonly #upkeep = new Upkeep(() => this.#tend());
   #problem: CricketError | undefined;
   #probing = false;
 
@@ -103,6 +105,7 @@ export class BridgeNetwork implements PodNetwork {
   }
 
   condition(): NetworkCondition {
+    this.#upkeep.begin();
     if (this.#problem === undefined) return { ready: true, reason: "", message: this.#firewall.limitation };
     // A node that is not ready gets no pods, so no attach would ever find out that the obstacle is gone.
     this.#probe();
@@ -200,6 +203,7 @@ export class BridgeNetwork implements PodNetwork {
   }
 
   async close(): Promise<void> {
+    await this.#upkeep.close();
     await this.#hostPorts.close();
     await this.#removals.settle();
     if (this.#addresses.isEmpty) await this.#removeAll();
@@ -243,6 +247,17 @@ export class BridgeNetwork implements PodNetwork {
         (error: unknown) => (this.#problem = wrapError("pod network", error)),
       )
       .finally(() => (this.#probing = false));
+  }
+
+  // Other programs flush packet rules, turn forwarding off, and remove bridges that they do not know.
+  async #tend(): Promise<void> {
+    if (this.#addresses.isEmpty || this.#problem !== undefined) return;
+    try {
+      if (await this.#bridge.tend()) await this.#rejoinAll();
+    } catch (error) {
+      this.#log.warn("the pod network could not be looked after", { error: messageOf(error) });
+    }
+    await this.#firewall.tend();
   }
 
   // Addresses of pods that were just detached come free when their links are gone.
@@ -319,7 +334,16 @@ export class BridgeNetwork implements PodNetwork {
       if (!liveIds.has(sandboxId) && !this.#removals.has(sandboxId)) this.#addresses.release(sandboxId);
   }
 
-  // The bridge was removed and made again while the daemon was away.
+  async #rejoinAll(): Promise<void> {
+    const { index } = await this.#ensureBridge();
+    for (const link of await this.#links()) {
+      const sandboxId = sandboxOf(link, this.#bridgeName);
+      if (sandboxId !== undefined && link.masterIndex !== index && !this.#removals.has(sandboxId))
+        await this.#rejoin(link, sandboxId);
+    }
+  }
+
+  // The bridge was removed and made again, while the daemon was away or behind its back.
   async #rejoin(link: Link, sandboxId: string): Promise<void> {
     const bridge = await this.#ensureBridge();
     await this.#socket.request([setMaster({ index: link.index }, bridge.index)]);

@@ -82,6 +82,23 @@ export class Bridge {
     return link;
   }
 
+  /**
+   * Puts right what others did to a bridge that is in use: it was removed or taken down, or forwarding turned off. True
+   * where it was made anew, without its ports. Throws as `ensure`.
+   */
+  async tend(): Promise<boolean> {
+    const before = await this.#ready;
+    const found = await this.find();
+    if (before === undefined || found?.index !== before.index) {
+      this.forget();
+      await this.ensure();
+      return before !== undefined;
+    }
+    if (!found.up) this.#log.warn("the bridge was down, and is taken up", { name: found.name });
+    await this.#configure(found);
+    return false;
+  }
+
   /** Looks for what would make `ensure` fail, and changes nothing. Throws as `ensure`. */
   async probe(): Promise<void> {
     await this.#assertSubnetsFree((await this.find())?.index);
@@ -99,18 +116,23 @@ export class Bridge {
     const found = await this.find();
     await this.#assertSubnetsFree(found?.index);
     const link = found ?? (await this.#create());
+    await this.#configure(link);
+    if (found === undefined)
+      this.#log.info("bridge created", { name, subnet: subnets.map(formatSubnet).join(",") });
+    return { index: link.index, mtu: link.mtu };
+  }
+
+  async #configure({ index }: Link): Promise<void> {
+    const { name, subnets } = this.#options;
     refuseRouterAdvertisements(name, this.#log);
     await this.#socket.request(
-      [refuseLinkLocalAddress(name), ...this.#newAddresses(link.index), setLinkUp({ index: link.index })],
+      [refuseLinkLocalAddress(name), ...this.#newAddresses(index), setLinkUp({ index })],
       ["EEXIST", "EAFNOSUPPORT"],
     );
     enableForwarding(
       subnets.some((subnet) => subnet.family === 6),
       this.#log,
     );
-    if (found === undefined)
-      this.#log.info("bridge created", { name, subnet: subnets.map(formatSubnet).join(",") });
-    return { index: link.index, mtu: link.mtu };
   }
 
   #newAddresses(linkIndex: number): NetlinkRequest[] {

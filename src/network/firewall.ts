@@ -41,6 +41,23 @@ export class Firewall {
     await this.#ready;
   }
 
+  /**
+   * Writes the rules again where somebody removed them: a restart of nftables or of another firewall flushes whatever is
+   * there. Does nothing before `ensure`. Never throws.
+   */
+  async tend(): Promise<void> {
+    if (this.#ready === undefined) return;
+    await this.#ready;
+    try {
+      if (this.#table === undefined) return await this.#tendMasquerade();
+      if (await this.#table.isWhole()) return;
+      await this.#table.apply();
+      this.#log.warn("the packet rules were gone, and are written again");
+    } catch (error) {
+      this.#log.warn("packet rules could not be looked after", { error: messageOf(error) });
+    }
+  }
+
   /** Removes all rules. Idempotent. */
   async remove(): Promise<void> {
     this.#ready = undefined;
@@ -68,6 +85,11 @@ export class Firewall {
       this.#limitation = "pods reach only this node and each other: no packet rules could be set";
       this.#log.warn(this.#limitation, { reason: failures.join("; ") });
     }
+  }
+
+  async #tendMasquerade(): Promise<void> {
+    if (this.#limitation !== "") return;
+    for (const subnet of this.#options.subnets) await this.#ensureMasquerade(subnet);
   }
 
   async #ensureMasquerade(subnet: Subnet): Promise<void> {

@@ -2,8 +2,15 @@
 import { messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { forgetUdpFlows } from "../linux/netlink-conntrack.ts";
+import { chainsWithRules } from "../linux/netlink-nftables.ts";
 import { NETLINK_NETFILTER, NetlinkSocket } from "../linux/netlink-socket.ts";
-import { renderRuleset, renderTableRemoval, type RulesetOptions, type ServedPort } from "./nft-ruleset.ts";
+import {
+  renderRuleset,
+  renderTableRemoval,
+  tableName,
+  type RulesetOptions,
+  type ServedPort,
+} from "./nft-ruleset.ts";
 import { runTool } from "../linux/run-tool.ts";
 
 export class NftTable {
@@ -63,6 +70,20 @@ export class NftTable {
         return this.#running;
       });
     return this.#next;
+  }
+
+  /** False where somebody took the table away, or the rules out of it. */
+  async isWhole(): Promise<boolean> {
+    await this.settle();
+    const { bridgeName, subnets } = this.#options;
+    const socket = NetlinkSocket.open(NETLINK_NETFILTER);
+    try {
+      const found = await chainsWithRules(socket, tableName(bridgeName));
+      const wanted = ["host-ports", "prerouting", "output", ...(subnets.length > 0 ? ["postrouting"] : [])];
+      return wanted.every((chain) => found.has(chain));
+    } finally {
+      socket.close();
+    }
   }
 
   /** Resolves when nothing is being written. Never throws: whoever asked for the change has the failure. */

@@ -62,7 +62,9 @@ export class SelectedNetwork implements PodNetwork {
   }
 
   condition(): NetworkCondition {
-    return this.#ofNewPods().condition();
+    // Both are asked: each looks after the pods it has, whichever gets the new ones.
+    const [ofBridge, ofCni] = [this.#bridge.condition(), this.#cni.condition()];
+    return this.#ofNewPods() === this.#cni ? ofCni : ofBridge;
   }
 
   attach(request: AttachRequest): Promise<NetworkAttachment> {

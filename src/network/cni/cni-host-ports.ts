@@ -5,6 +5,7 @@ import { findTool } from "../../linux/run-tool.ts";
 import { Firewall } from "../firewall.ts";
 import { HostPorts, type HostPortMode, type PodIp } from "../host-ports.ts";
 import type { PortMapping } from "../pod-network.ts";
+import { Upkeep } from "../upkeep.ts";
 
 export interface PortsToRecover {
   sandboxId: string;
@@ -15,6 +16,7 @@ export interface PortsToRecover {
 export class CniHostPorts {
   readonly #firewall: Firewall;
   readonly #ports: HostPorts;
+  readonly #upkeep = new Upkeep(() => this.#firewall.tend());
   #isUsed = false;
 
   /** `bridgeName` makes the table's name, so that two daemons on one node do not meet. Does nothing yet. */
@@ -43,6 +45,11 @@ export class CniHostPorts {
     return result;
   }
 
+  /** Begins to look whether the rules are still there; returns at once. */
+  tend(): void {
+    this.#upkeep.begin();
+  }
+
   /** Idempotent. */
   async release(sandboxId: string): Promise<void> {
     await this.#ports.release(sandboxId);
@@ -59,6 +66,7 @@ export class CniHostPorts {
 
   /** Ports of pods that live on are served by their rules alone from here on. */
   async close(): Promise<void> {
+    await this.#upkeep.close();
     await this.#ports.close();
     if (this.#isUsed && this.#ports.isEmpty) await this.#removeRules();
   }

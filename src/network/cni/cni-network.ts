@@ -90,6 +90,7 @@ export class CniNetwork implements PodNetwork {
   }
 
   condition(): NetworkCondition {
+    this.#hostPorts?.tend();
     return this.#readiness.condition();
   }
 
