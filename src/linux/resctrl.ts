@@ -50,10 +50,6 @@ export function parseSchemata(lines: readonly string[]): Map<string, Map<string,
   return resources;
 }
 
-export function addTask(group: string, pid: number): void {
-  writeFile(join(group, "tasks"), String(pid));
-}
-
 /** Removes a group; its processes fall back into the one above. */
 export function removeGroup(path: string): void {
   try {

@@ -1,6 +1,6 @@
 // Spec -> launch program of a container. The order is the design: it is the OCI life cycle, and each part's file says
 // why it stands where it stands.
-import { CricketError, invalidArgument } from "../base/errors.ts";
+import { invalidArgument } from "../base/errors.ts";
 import type { LaunchProgram, Step } from "../linux/launch-program.ts";
 import { compileCreateHooks } from "./compile-hooks.ts";
 import { compileDevices, compileTerminal } from "./compile-devices.ts";
@@ -33,7 +33,6 @@ import type { Process, Spec } from "./spec.ts";
 export function compileContainer(launch: ContainerLaunch): LaunchProgram {
   const { spec } = launch;
   const process = processOf(spec);
-  assertSupported(launch);
   assertSeccompGiven(spec.linux, launch.seccomp);
   assertIdsMapped(spec.linux ?? {}, process);
   const mounts = compileMounts(launch);
@@ -96,15 +95,6 @@ function limitsComeFirst({ spec, withoutMonitor = false }: ContainerLaunch): boo
 function processOf(spec: Spec): Process {
   if (spec.process === undefined) throw invalidArgument("process is missing: nothing to start");
   return spec.process;
-}
-
-// What is not done yet is refused: a setting that is silently left out is worse than an error.
-function assertSupported({ spec, withoutMonitor = false }: ContainerLaunch): void {
-  if (spec.linux?.intelRdt !== undefined && !withoutMonitor) throw unimplemented("linux.intelRdt");
-}
-
-function unimplemented(property: string): CricketError {
-  return new CricketError("unimplemented", `${property} is not implemented yet`);
 }
 
 /** Of a new network namespace; one that is joined has its owner. Every runtime does it, so programs expect 127.0.0.1. */

@@ -56,6 +56,7 @@ export interface ContainerLaunch {
   join: readonly NamespaceJoin[];
   /** An nsfs descriptor of the user namespace that is joined, for mounts that map ids as it does. */
   userNamespace?: Descriptor;
+  /** With the groups of linux.intelRdt, which the caller has made. */
   cgroup: CgroupJoin;
   cgroupView: CgroupView;
   /** Where the host has a device that the spec names, by the path in the container; else it is at the same path. */
@@ -70,7 +71,7 @@ export interface ContainerLaunch {
   seccomp?: SeccompFilter;
   /** The most that can be given, for a runtime that is itself confined; not given: what the helper itself has. */
   boundingCapabilities?: bigint;
-  /** For the detached host, whose caller sees to resctrl; without it linux.intelRdt is refused. */
+  /** For the detached host. */
   withoutMonitor?: boolean;
   /** Sent to the container's first process when the monitor dies, so that it never runs on unwatched. */
   parentDeathSignal?: number;

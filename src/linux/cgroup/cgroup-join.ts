@@ -6,7 +6,7 @@ import type { CgroupLayout, Hierarchy } from "./layout.ts";
 
 /** Open descriptors with which a new process enters a cgroup. Disposing closes them. */
 export interface CgroupJoin extends Disposable {
-  /** v1 `tasks` files: the new process, still single-threaded, writes "0" to each. */
+  /** `tasks` files of v1 and of resctrl: the new process, still single-threaded, writes "0" to each. */
   readonly files: number[];
   /** The v2 directory for CLONE_INTO_CGROUP; absent without v2. */
   readonly directory?: number;
@@ -49,6 +49,26 @@ export function openJoin(
     throw error;
   }
   return { files, ...opened, [Symbol.dispose]: dispose };
+}
+
+/**
+ * A join that also enters groups of resctrl, by the paths of their `tasks`. It takes over `join`, which is disposed of
+ * where a path cannot be opened. Throws SyscallError.
+ */
+export function joinTasks(join: CgroupJoin, paths: readonly string[]): CgroupJoin {
+  if (paths.length === 0) return join;
+  const added: number[] = [];
+  const dispose = (): void => {
+    for (const fd of added) closeSync(fd);
+    join[Symbol.dispose]();
+  };
+  try {
+    for (const path of paths) added.push(openFile(path, constants.O_WRONLY));
+  } catch (error) {
+    dispose();
+    throw error;
+  }
+  return { ...join, files: [...join.files, ...added], [Symbol.dispose]: dispose };
 }
 
 const openTasks = (directory: string): number => openFile(`${directory}/tasks`, constants.O_WRONLY);

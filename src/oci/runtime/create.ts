@@ -4,6 +4,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, isAbsolute, join, resolve } from "node:path";
 import { CleanupStack } from "../../base/cleanup-stack.ts";
 import { failedPrecondition, invalidArgument } from "../../base/errors.ts";
+import { joinTasks } from "../../linux/cgroup/cgroup-join.ts";
 import type { CgroupHold } from "../../linux/cgroup/cgroup-manager.ts";
 import { giveCgroup } from "../../linux/cgroup/cgroup-owner.ts";
 import type { CgroupResources } from "../../linux/cgroup/cgroup-resources.ts";
@@ -81,13 +82,12 @@ export async function createContainer(runtime: Runtime, options: CreateOptions):
     store.saveSpec(options.id, spec);
     const hold = await prepareCgroup(runtime, state, spec, undo);
     const { intelRdt } = spec.linux ?? {};
-    const enterRdt = intelRdt === undefined ? undefined : prepareIntelRdt(state.id, intelRdt, undo);
+    const rdtTasks = intelRdt === undefined ? [] : prepareIntelRdt(state.id, intelRdt, undo);
     undo.defer("bring the network devices back", () => devices?.moveBack());
-    const process = await launch(runtime, { state, spec, options, devices, hooks });
+    const process = await launch(runtime, { state, spec, options, devices, hooks, rdtTasks });
     undo.defer("kill the process", () => void signalPidfd(process.pidfd, 9));
     await hold.release();
     state.process = { pid: process.pid, startTimeTicks: processStartTime(process.pid) };
-    enterRdt?.(process.pid);
     handOut(process, console);
     store.save(state);
     if (options.pidFile !== undefined) writePidFile(options.pidFile, process.pid);
@@ -181,6 +181,8 @@ interface Launch {
   options: CreateOptions;
   devices: MovedNetDevices | undefined;
   hooks: CreateHooks;
+  /** Of the groups of resctrl that it enters. */
+  rdtTasks: readonly string[];
 }
 
 async function launch(runtime: Runtime, request: Launch): Promise<DetachedProcess> {
@@ -226,7 +228,7 @@ function programOf({ store }: Runtime, request: Launch, descriptors: LaunchDescr
     join,
     ...(userNamespace === undefined ? {} : { userNamespace: userNamespace.fd }),
     deviceNodes: findDeviceNodes(spec.linux),
-    cgroup: descriptors.use(store.cgroups.joinFiles(state.cgroupPath)),
+    cgroup: descriptors.use(joinTasks(store.cgroups.joinFiles(state.cgroupPath), request.rdtTasks)),
     cgroupView: cgroupViewOf(state.cgroupPath, store.cgroups.layout),
     withoutMonitor: true,
     ...(seccomp === undefined ? {} : { seccomp: compileSeccomp(seccomp) }),

@@ -2,7 +2,7 @@
 import { openSync } from "node:fs";
 import { failedPrecondition, invalidArgument } from "../../base/errors.ts";
 import { normaliseCapability } from "../../linux/capabilities.ts";
-import type { CgroupJoin } from "../../linux/cgroup/cgroup-join.ts";
+import { joinTasks, type CgroupJoin } from "../../linux/cgroup/cgroup-join.ts";
 import { close, O_CLOEXEC, O_DIRECTORY, O_PATH } from "../../linux/files.ts";
 import type { LaunchProgram } from "../../linux/launch-program.ts";
 import { spawnDetached } from "../../linux/spawn-detached.ts";
@@ -16,6 +16,7 @@ import { writePidFile } from "./create.ts";
 import { explainFailure } from "./explain-failure.ts";
 import { LaunchDescriptors, keptDescriptors } from "./descriptors.ts";
 import { environmentOf } from "./home.ts";
+import { intelRdtTasks } from "./intel-rdt.ts";
 import { readProcess, type Checked } from "./read-bundle.ts";
 import type { Runtime } from "./runtime.ts";
 import { sendListener, type NotifiedState } from "../seccomp-listener.ts";
@@ -64,7 +65,8 @@ export async function execInContainer(runtime: Runtime, options: ExecOptions): P
     throw invalidArgument("process.terminal: a detached process needs --console-socket");
   using console = options.consoleSocket === undefined ? undefined : new ConsoleSocket(options.consoleSocket);
   using descriptors = new LaunchDescriptors();
-  const cgroup = descriptors.use(joinCgroup(runtime, state, options.cgroup));
+  const rdtTasks = intelRdtTasks(state.id, spec.linux?.intelRdt);
+  const cgroup = descriptors.use(joinTasks(joinCgroup(runtime, state, options.cgroup), rdtTasks));
   const program = programOf(runtime, { ...state, cgroup }, { ...spec, process }, descriptors);
   try {
     const ran = await spawnDetached(runtime.helper(), program, {

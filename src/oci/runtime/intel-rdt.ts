@@ -1,9 +1,9 @@
 // linux.intelRdt: the container's class of service (config-linux.md#intelrdt).
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { CleanupStack } from "../../base/cleanup-stack.ts";
 import { failedPrecondition } from "../../base/errors.ts";
 import {
-  addTask,
   findResctrl,
   groupExists,
   makeGroup,
@@ -31,7 +31,7 @@ function groupsOf(id: string, { closID = "", enableMonitoring }: IntelRdt, root:
 }
 
 /**
- * Makes or finds the container's groups; the result puts a process into them.
+ * Makes or finds the container's groups; the result are their `tasks`, in the order in which a process enters them.
  * @throws CricketError that names the property
  */
 export function prepareIntelRdt(
@@ -39,10 +39,11 @@ export function prepareIntelRdt(
   rdt: IntelRdt,
   undo: CleanupStack,
   root = findResctrl(),
-): (pid: number) => void {
+): string[] {
   if (root === undefined)
     throw failedPrecondition("linux.intelRdt is set, but no resctrl file system is mounted on this host");
-  const { group, monitored, isOwn } = groupsOf(id, rdt, root);
+  const groups = groupsOf(id, rdt, root);
+  const { group, monitored, isOwn } = groups;
   const make = (path: string): boolean => {
     const made = makeGroup(path);
     if (made) undo.defer(`remove the resctrl group ${path}`, () => removeGroup(path));
@@ -55,10 +56,18 @@ export function prepareIntelRdt(
   } else enterClass(group, lines, make);
   if (monitored !== undefined && !make(monitored))
     throw failedPrecondition(`linux.intelRdt.enableMonitoring: there is a group ${monitored} already`);
-  return (pid) => {
-    addTask(group, pid);
-    if (monitored !== undefined) addTask(monitored, pid);
-  };
+  return tasksOf(groups);
+}
+
+/** For one more process; those of groups that are gone meanwhile are left out, as an exec can do without them. */
+export function intelRdtTasks(id: string, rdt: IntelRdt | undefined, root = findResctrl()): string[] {
+  if (rdt === undefined || root === undefined) return [];
+  return tasksOf(groupsOf(id, rdt, root)).filter((path) => existsSync(path));
+}
+
+// The kernel takes a process into a monitoring group only from the class above it.
+function tasksOf({ group, monitored }: Groups): string[] {
+  return [group, ...(monitored === undefined ? [] : [monitored])].map((path) => join(path, "tasks"));
 }
 
 function enterClass(group: string, lines: readonly string[], make: (path: string) => boolean): void {

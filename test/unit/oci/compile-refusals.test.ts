@@ -25,7 +25,6 @@ const refused: [
     /^process is missing/,
   ],
   ["no arguments", { process: process({ args: [] }) }, {}, "invalid-argument", /^process\.args is empty/],
-  ["intelRdt", {}, { intelRdt: {} }, "unimplemented", /^linux\.intelRdt/],
   [
     "the host's mount namespace",
     {},

@@ -6,7 +6,12 @@ import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { CleanupStack } from "../../../src/base/cleanup-stack.ts";
 import type { IntelRdt } from "../../../src/oci/linux-spec.ts";
-import { prepareIntelRdt, removeIntelRdt, updateIntelRdt } from "../../../src/oci/runtime/intel-rdt.ts";
+import {
+  intelRdtTasks,
+  prepareIntelRdt,
+  removeIntelRdt,
+  updateIntelRdt,
+} from "../../../src/oci/runtime/intel-rdt.ts";
 
 /** Groups that exist already, with their schemata. The kernel fills new ones by itself; here nobody does. */
 function resctrl(t: TestContext, groups: Record<string, string>): string {
@@ -20,21 +25,19 @@ function resctrl(t: TestContext, groups: Record<string, string>): string {
   return root;
 }
 
-const prepare = (root: string, rdt: IntelRdt, undo = new CleanupStack()): ((pid: number) => void) =>
+const prepare = (root: string, rdt: IntelRdt, undo = new CleanupStack()): string[] =>
   prepareIntelRdt("c1", rdt, undo, root);
 
 test("`prepareIntelRdt()` takes a class that is there, and leaves it there", (t) => {
   const root = resctrl(t, { gold: "L3:0=ff;1=0f\nMB:0=20\n" });
-  prepare(root, { closID: "gold" })(77);
-  assert.equal(readFileSync(join(root, "gold/tasks"), "utf8"), "77");
+  assert.deepEqual(prepare(root, { closID: "gold" }), [join(root, "gold/tasks")]);
   removeIntelRdt("c1", { closID: "gold" }, root);
   assert.ok(existsSync(join(root, "gold")));
 });
 
 test("`prepareIntelRdt()` takes the root for the class /", (t) => {
   const root = resctrl(t, {});
-  prepare(root, { closID: "/" })(77);
-  assert.equal(readFileSync(join(root, "tasks"), "utf8"), "77");
+  assert.deepEqual(prepare(root, { closID: "/" }), [join(root, "tasks")]);
 });
 
 test("`prepareIntelRdt()` compares the schemata of a class that is there, padding aside", (t) => {
@@ -60,8 +63,10 @@ test("`prepareIntelRdt()` counts the container apart, in a group that goes with 
   const root = resctrl(t, { gold: "" });
   const undo = new CleanupStack();
   const rdt: IntelRdt = { closID: "gold", enableMonitoring: true };
+  const tasks = [join(root, "gold/tasks"), join(root, "gold/mon_groups/c1/tasks")];
+  assert.deepEqual(prepare(root, rdt, undo), tasks);
   // `tasks` of a new group is the kernel's to make.
-  assert.throws(() => prepare(root, rdt, undo)(77), /mon_groups\/c1\/tasks/);
+  assert.deepEqual(intelRdtTasks("c1", rdt, root), tasks.slice(0, 1));
   assert.ok(existsSync(join(root, "gold/mon_groups/c1")));
   assert.throws(() => prepare(root, rdt), /enableMonitoring: there is a group/);
   assert.deepEqual(await undo.unwind(), []);
@@ -81,4 +86,9 @@ test("`updateIntelRdt()` writes one line of schemata after the other", (t) => {
   const root = resctrl(t, { gold: "L3:0=f" });
   updateIntelRdt("c1", { closID: "gold" }, { memBwSchema: "MB:0=50" }, root);
   assert.match(readFileSync(join(root, "gold/schemata"), "utf8"), /^MB:0=50\n/);
+});
+
+test("`intelRdtTasks()` are none without resctrl or a class", (t) => {
+  assert.deepEqual(intelRdtTasks("c1", undefined, resctrl(t, {})), []);
+  assert.deepEqual(intelRdtTasks("c1", { closID: "gold" }, resctrl(t, {})), []);
 });
