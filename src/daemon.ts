@@ -10,7 +10,7 @@ import { SingleFlight } from "./base/single-flight.ts";
 import type { Config } from "./config/config.ts";
 import { loadConfig } from "./config/load-config.ts";
 import { derivePaths, type Paths } from "./config/paths.ts";
-import { readNodeFacts, warmSeccomp } from "./container/node-facts.ts";
+import { configuredResctrl, readNodeFacts, warmSeccomp } from "./container/node-facts.ts";
 import { recoverContainers } from "./container/recover-containers.ts";
 import { serveCri } from "./cri/serve-cri.ts";
 import { ImageService } from "./image/image-service.ts";
@@ -101,6 +101,7 @@ async function open(config: Config, log: Log, closing: CleanupStack): Promise<Da
     helper,
     paths,
     log,
+    resctrl: configuredResctrl(config.rdt),
   });
   const stores = openStores({ config, log, paths, runtimes });
   const { sandboxes, containers, nri } = stores;
@@ -118,7 +119,7 @@ async function open(config: Config, log: Log, closing: CleanupStack): Promise<Da
     cgroups,
     selinux: new Selinux(config.security),
     ...stores,
-    facts: readNodeFacts(cgroups.layout, config.container, config.security),
+    facts: readNodeFacts(cgroups.layout, config.container, config.security, config.rdt),
     userNamespaces,
     stats: nodeStats({ cgroups, layerUsage, sandboxes, containers, network, paths }, config.stats),
     runtimes,

@@ -14,6 +14,7 @@ import { applyUpdate } from "./container/update-resources.ts";
 import { LifecycleEvents } from "./events/lifecycle-events.ts";
 import { packageVersion } from "./cli/package-version.ts";
 import { Cdi } from "./plugins/cdi/cdi.ts";
+import { ResourceClasses } from "./plugins/classes/resource-classes.ts";
 import { Nri } from "./plugins/nri/nri.ts";
 import type { LifecycleListener } from "./sandbox/lifecycle-change.ts";
 import { SandboxStore, type Sandbox } from "./sandbox/sandbox-store.ts";
@@ -28,12 +29,17 @@ export interface StoreParts {
 
 export type Stores = Pick<
   DaemonParts,
-  "events" | "sandboxes" | "containers" | "containerLocks" | "nri" | "cdi"
+  "events" | "sandboxes" | "containers" | "containerLocks" | "nri" | "cdi" | "classes"
 >;
 
 export function openStores(parts: StoreParts): Stores {
   const { listeners, ...listened } = openListenedStores(parts.paths, parts.log);
-  const stores = { ...listened, containerLocks: new KeyedLock(), cdi: new Cdi(parts.config.cdi, parts.log) };
+  const stores = {
+    ...listened,
+    containerLocks: new KeyedLock(),
+    cdi: new Cdi(parts.config.cdi, parts.log),
+    classes: new ResourceClasses(parts.config),
+  };
   const nri = openNri(parts, stores);
   listeners.sandbox.push((sandbox, change) => nri.sandboxChanged(sandbox, change));
   listeners.container.push((container, change) => nri.containerChanged(container, change));
@@ -82,7 +88,7 @@ function runEndHooks(container: Container, paths: Paths, log: Log): void {
 }
 
 function openNri({ config, log, paths, runtimes }: StoreParts, stores: Omit<Stores, "nri">): Nri {
-  const { sandboxes, containers, containerLocks: locks, cdi } = stores;
+  const { sandboxes, containers, containerLocks: locks, cdi, classes } = stores;
   return new Nri({
     settings: config.nri,
     version: packageVersion(),
@@ -98,5 +104,6 @@ function openNri({ config, log, paths, runtimes }: StoreParts, stores: Omit<Stor
     updateContainer: (id, change) => applyUpdate(id, change, { store: containers, runtimes, locks }),
     stopContainer: (id, timeoutMs) => stopContainer(id, timeoutMs, { store: containers, runtimes }),
     resolveCdi: (names, spec) => cdi.resolve(names, spec),
+    resolveClasses: (names) => classes.resolve(names),
   });
 }

@@ -3,7 +3,7 @@ import { mkdirSync } from "node:fs";
 import { messageOf } from "./base/errors.ts";
 import type { RuntimeConfig } from "./config/config.ts";
 import { ContainerRuntimes, type RuntimeHandler } from "./container/container-runtime.ts";
-import { embeddedRuntime } from "./container/embedded-runtime.ts";
+import { embeddedRuntime, type EmbeddedRuntimeParts } from "./container/embedded-runtime.ts";
 import { ExternalRuntime, type ExternalRuntimeParts } from "./container/external-runtime.ts";
 import { invokeRuntime } from "./oci/external/invoke-runtime.ts";
 import type { RuntimeCommand } from "./oci/external/runtime-command.ts";
@@ -13,7 +13,7 @@ import { noFeatures, parseFeatures, type RuntimeFeatures } from "./oci/external/
 export function runtimeHandlers(
   configured: Readonly<Record<string, RuntimeConfig>>,
   userNamespaces: boolean,
-  parts: ExternalRuntimeParts,
+  parts: EmbeddedRuntimeParts,
 ): ContainerRuntimes {
   const embedded: RuntimeHandler = {
     runtime: embeddedRuntime(parts),

@@ -52,6 +52,7 @@ import type { Sandbox, SandboxStore } from "./sandbox/sandbox-store.ts";
 import { updateSandboxResources } from "./sandbox/update-sandbox-resources.ts";
 import { removeSandbox, stopSandbox } from "./sandbox/stop-sandbox.ts";
 import type { Cdi } from "./plugins/cdi/cdi.ts";
+import type { ResourceClasses } from "./plugins/classes/resource-classes.ts";
 import type { Nri } from "./plugins/nri/nri.ts";
 import type { SessionRequest, Sessions } from "./streaming/serve-session.ts";
 import type { StreamingServer } from "./streaming/streaming-server.ts";
@@ -85,6 +86,7 @@ export interface DaemonParts {
   bootId: string;
   nri: Nri;
   cdi: Cdi;
+  classes: ResourceClasses;
 }
 
 export function useCases(parts: DaemonParts, streaming: StreamingServer): UseCases {
@@ -173,8 +175,8 @@ function containerUseCases(parts: DaemonParts): ContainerUseCases {
     runs: parts.containerRuns,
     facts: parts.facts,
     selinux: parts.selinux,
-    // Plugins see what the devices bring.
-    adjusters: [parts.cdi, parts.nri],
+    // Plugins see what the devices and classes bring.
+    adjusters: [parts.cdi, parts.classes, parts.nri],
     runtimes,
   };
   const participant = parts.nri;

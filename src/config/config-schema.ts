@@ -184,6 +184,8 @@ export function configSchema(helperDir: string): ConfigSchema {
       streaming: streamingSection(),
       nri: nriSection(),
       cdi: { specDirs: paths(["/etc/cdi", "/var/run/cdi"]) },
+      blockio: { configFile: optionalPath() },
+      rdt: { resctrlPath: optionalPath() },
     },
     runtime: runtimeSection(),
   };

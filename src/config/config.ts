@@ -136,6 +136,16 @@ export interface CdiConfig {
   specDirs: string[];
 }
 
+export interface BlockIoConfig {
+  /** Names classes of block I/O; "" where there are none. */
+  configFile: string;
+}
+
+export interface RdtConfig {
+  /** Where resctrl is; "": wherever it is mounted. */
+  resctrlPath: string;
+}
+
 /** `[runtimes.NAME]`: what runs the pods whose RuntimeClass has NAME as its handler. */
 export interface RuntimeConfig {
   /** "oci": another OCI runtime with runc's command line; "embedded": the same as the default. */
@@ -168,6 +178,8 @@ export interface Config {
   streaming: StreamingConfig;
   nri: NriConfig;
   cdi: CdiConfig;
+  blockio: BlockIoConfig;
+  rdt: RdtConfig;
   /** By the handler's name; the embedded runtime is there as "" and "cricket" without being configured. */
   runtimes: Record<string, RuntimeConfig>;
 }

@@ -11,6 +11,7 @@ import { applyAdjustment } from "./apply-adjustment.ts";
 import type { GrantedDevice } from "./build-devices.ts";
 import type { ContainerSpec } from "./build-spec.ts";
 import type { LaunchAdjuster } from "./container-participant.ts";
+import type { ContainerRecord } from "./container-record.ts";
 import type { Container, ContainerStore } from "./container-store.ts";
 
 export interface AdjustRequest {
@@ -27,8 +28,8 @@ export interface AdjustedSpec extends ContainerSpec {
 }
 
 /**
- * Undefined when nobody changed anything. The record follows, before anything is made by it: it says which cgroup is to
- * be removed, and which limits a later update begins with.
+ * Undefined when nobody changed anything. The record follows, before anything is made by it: it says which cgroup and
+ * groups of resctrl are to be removed, and which limits a later update begins with.
  * @throws CricketError of whoever refuses; invalid-argument naming what the adjusted spec has wrong
  */
 export async function adjustLaunch(
@@ -53,8 +54,12 @@ export async function adjustLaunch(
   // All that is in a container's cgroup is killed with it: it must not be anybody else's.
   if (cgroupPath !== container.record.cgroupPath && parts.cgroups.exists(cgroupPath))
     throw invalidArgument(`adjustment: cgroup ${cgroupPath} exists already`);
-  parts.store.update(container, { resources: resourcesOf(spec, limits), cgroupPath });
+  parts.store.update(container, { resources: resourcesOf(spec, limits), cgroupPath, ...rdtOf(spec) });
   return { spec, env: current.env, limits, devices };
+}
+
+function rdtOf({ linux }: Spec): Pick<ContainerRecord, "intelRdt"> {
+  return linux?.intelRdt === undefined ? {} : { intelRdt: linux.intelRdt };
 }
 
 /** What the CRI knows of the limits; 0 and "" where nothing is set. */

@@ -1,6 +1,6 @@
 // Spec and adjustment -> spec. Pure, like build-spec.ts.
 import { invalidArgument } from "../base/errors.ts";
-import type { Linux, Resources } from "../oci/linux-spec.ts";
+import type { BlockIoResources, Linux, Resources } from "../oci/linux-spec.ts";
 import type { Hooks, Mount, Process, Spec } from "../oci/spec.ts";
 import { buildDeviceRules, type GrantedDevice } from "./build-devices.ts";
 import { sortByDepth } from "./build-mounts.ts";
@@ -134,10 +134,10 @@ function adjustResources(
   { resources = {} }: LaunchAdjustment,
   rules: NonNullable<Resources["devices"]>,
 ): Resources {
-  const { devices, memory, cpu, hugepageLimits, unified, ...rest } = resources;
+  const { devices, memory, cpu, hugepageLimits, unified, blockIO, ...rest } = resources;
   const sizes = new Set(hugepageLimits?.map(({ pageSize }) => pageSize));
   return {
-    ...now,
+    ...adjustBlockIo(now, blockIO),
     ...rest,
     devices: [...(now.devices ?? []), ...rules, ...(devices ?? [])],
     ...(memory === undefined ? {} : { memory: { ...now.memory, ...memory } }),
@@ -152,4 +152,12 @@ function adjustResources(
           ],
         }),
   };
+}
+
+function adjustBlockIo(
+  { blockIO: now, ...others }: Resources,
+  change: BlockIoResources | null | undefined,
+): Resources {
+  const blockIO = change === undefined ? now : change;
+  return blockIO === undefined || blockIO === null ? others : { ...others, blockIO };
 }

@@ -7,6 +7,7 @@
 //
 // RUNNING is never stored: it is "start time set, no end known, init alive". The end is known from the monitor's
 // exit file, or from the record when start itself failed.
+import type { IntelRdt } from "../oci/linux-spec.ts";
 import type { LinuxResources, SandboxMetadata } from "../sandbox/sandbox-config.ts";
 import type { ProcessIdentity } from "../sandbox/sandbox-record.ts";
 import type { ContainerConfig } from "./container-config.ts";
@@ -53,6 +54,8 @@ export interface ContainerRecord {
   /** Absolute; "" for a container without a log. */
   logPath: string;
   cgroupPath: string;
+  /** As in the spec: it says which groups of resctrl go with the container. */
+  intelRdt?: IntelRdt;
   bootId: string;
   createdAtNs: bigint;
   committed: boolean;

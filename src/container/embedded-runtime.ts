@@ -11,6 +11,7 @@ import { findTool } from "../linux/run-tool.ts";
 import { startMonitor } from "../linux/start-monitor.ts";
 import { explainSpec } from "../oci/explain.ts";
 import { findCriu } from "../oci/runtime/criu-program.ts";
+import { removeIntelRdt } from "../oci/runtime/intel-rdt.ts";
 import { dumpProcesses } from "../oci/runtime/dump.ts";
 import { loadBundle } from "./bundle.ts";
 import type { CheckpointPlaces, ContainerRuntime, LaunchedContainer } from "./container-runtime.ts";
@@ -25,6 +26,8 @@ export interface EmbeddedRuntimeParts {
   helper: HelperBinary;
   paths: Paths;
   log: Log;
+  /** Where resctrl is; undefined: wherever it is mounted. */
+  resctrl: string | undefined;
 }
 
 export function embeddedRuntime(parts: EmbeddedRuntimeParts): ContainerRuntime {
@@ -40,7 +43,7 @@ export function embeddedRuntime(parts: EmbeddedRuntimeParts): ContainerRuntime {
     update: ({ record }, resources, more) =>
       cgroups.updateResources(record.cgroupPath, { ...resources, ...more }),
     // The rootfs goes with the container's mount namespace.
-    release: () => Promise.resolve(),
+    release: async ({ id, intelRdt }) => removeIntelRdt(id, intelRdt, parts.resctrl),
     missingForCheckpoints: () => (findTool("criu") === undefined ? "criu is not installed" : undefined),
     checkpoint: (container, places) => checkpoint(container, places, parts),
     explain: (container) => explainSpec(loadBundle(container, paths).spec),

@@ -2,6 +2,7 @@
 // terms; null takes away what is there.
 import type { GrantedDevice } from "./build-devices.ts";
 import type {
+  BlockIoResources,
   DeviceRule,
   IntelRdt,
   MemoryPolicy,
@@ -23,8 +24,8 @@ export interface LaunchAdjustment {
   mounts?: readonly { destination: string; mount: Mount | null }[];
   /** By path. What is granted is allowed in the device cgroup, too. */
   devices?: readonly { path: string; device: GrantedDevice | null }[];
-  /** Merged member by member; `devices` are appended. */
-  resources?: Resources & { devices?: DeviceRule[] };
+  /** Merged member by member; `devices` are appended, `blockIO` takes the place of what there is. */
+  resources?: Omit<Resources, "blockIO"> & { devices?: DeviceRule[]; blockIO?: BlockIoResources | null };
   /** Absolute. */
   cgroupsPath?: string;
   oomScoreAdj?: number;

@@ -1,6 +1,6 @@
 // What containers take from the machine and the configuration; looked up once, when the daemon starts.
 import { readFileSync } from "node:fs";
-import type { ContainerDefaults, SecurityConfig } from "../config/config.ts";
+import type { ContainerDefaults, RdtConfig, SecurityConfig } from "../config/config.ts";
 import type { CgroupLayout } from "../linux/cgroup/layout.ts";
 import { kernelRelease } from "../linux/kernel-release.ts";
 import { capabilityBoundingSet } from "../linux/proc.ts";
@@ -20,6 +20,8 @@ export interface NodeFacts {
   oomGroup: boolean;
   apparmor: Apparmor;
   imageVolumes: ImageVolumePolicy;
+  /** Where resctrl is; undefined: wherever it is mounted, if it is. */
+  resctrl: string | undefined;
   /** The lowest oom_score_adj this process may give; undefined where it may give any (CAP_SYS_RESOURCE). */
   lowestOomScoreAdj: number | undefined;
 }
@@ -29,6 +31,7 @@ export function readNodeFacts(
   layout: CgroupLayout,
   defaults: ContainerDefaults,
   security: SecurityConfig,
+  rdt: RdtConfig,
 ): NodeFacts {
   return {
     host: {
@@ -47,8 +50,14 @@ export function readNodeFacts(
     oomGroup: defaults.oomGroup,
     apparmor: new Apparmor(security.apparmorProfile),
     imageVolumes: defaults.imageVolumes,
+    resctrl: configuredResctrl(rdt),
     lowestOomScoreAdj: lowestOomScoreAdj(),
   };
+}
+
+/** Undefined: wherever it is mounted. */
+export function configuredResctrl({ resctrlPath }: RdtConfig): string | undefined {
+  return resctrlPath === "" ? undefined : resctrlPath;
 }
 
 const CAP_SYS_RESOURCE = 24n;

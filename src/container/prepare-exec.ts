@@ -1,6 +1,7 @@
 // What every exec needs: a running container, a cgroup, and the program that joins them.
 import { failedPrecondition, invalidArgument } from "../base/errors.ts";
 import { newId } from "../base/ids.ts";
+import { joinTasks } from "../linux/cgroup/cgroup-join.ts";
 import type { CgroupManager } from "../linux/cgroup/cgroup-manager.ts";
 import { close } from "../linux/files.ts";
 import type { ExecAdoption } from "../linux/encode-program.ts";
@@ -10,6 +11,7 @@ import type { LaunchProgram } from "../linux/launch-program.ts";
 import { openSameProcess } from "../linux/pidfd.ts";
 import { compileExec } from "../oci/compile-exec.ts";
 import { compileSeccomp } from "../oci/compile-seccomp.ts";
+import { intelRdtTasks } from "../oci/runtime/intel-rdt.ts";
 import { sendListener, type NotifiedState } from "../oci/seccomp-listener.ts";
 import type { Spec } from "../oci/spec.ts";
 import type { Paths } from "../config/paths.ts";
@@ -68,7 +70,8 @@ export function prepareExec(
   try {
     const { spec, env } = loadBundle(container, parts.paths);
     const seccomp = spec.linux?.seccomp === undefined ? undefined : compileSeccomp(spec.linux.seccomp);
-    const group = parts.cgroups.execSubgroup(cgroupPath, newId(), init?.pid);
+    const rdtTasks = intelRdtTasks(id, spec.linux?.intelRdt, parts.facts.resctrl);
+    const group = joinTasks(parts.cgroups.execSubgroup(cgroupPath, newId(), init?.pid), rdtTasks);
     try {
       const program = compileExec({
         spec,

@@ -2,8 +2,9 @@
 // descriptors live until the monitor has its own copies.
 import { mkdirSync, openSync } from "node:fs";
 import { join } from "node:path";
+import { CleanupStack } from "../base/cleanup-stack.ts";
 import { failedPrecondition, invalidArgument, wrapError } from "../base/errors.ts";
-import type { CgroupJoin } from "../linux/cgroup/cgroup-join.ts";
+import { joinTasks, type CgroupJoin } from "../linux/cgroup/cgroup-join.ts";
 import { giveCgroup } from "../linux/cgroup/cgroup-owner.ts";
 import { parentOf } from "../linux/cgroup/cgroup-path.ts";
 import type { CgroupResources } from "../linux/cgroup/cgroup-resources.ts";
@@ -18,6 +19,7 @@ import { compileSeccomp } from "../oci/compile-seccomp.ts";
 import type { NamespaceJoin } from "../oci/container-launch.ts";
 import { cgroupViewOf } from "../oci/cgroup-view.ts";
 import type { Namespace } from "../oci/linux-spec.ts";
+import { prepareIntelRdt } from "../oci/runtime/intel-rdt.ts";
 import { sendListener } from "../oci/seccomp-listener.ts";
 import { readSeccompProfile, type SeccompProfile } from "../oci/seccomp-profile.ts";
 import type { Spec } from "../oci/spec.ts";
@@ -103,7 +105,7 @@ async function prepare(request: LaunchRequest, descriptors: DisposableDescriptor
   const { spec, env } = adjusted ?? built;
   writeBundle(id, spec, parts.paths);
   container.bundle = { spec, env };
-  const cgroup = prepareCgroup(container, adjusted ?? built, parts, descriptors);
+  const cgroup = await prepareCgroup(container, adjusted ?? built, parts, descriptors);
   const seccomp = spec.linux?.seccomp === undefined ? {} : { seccomp: compileSeccomp(spec.linux.seccomp) };
   const program = compileContainer({
     id,
@@ -157,13 +159,13 @@ export function cgroupLimits({ record }: Container, { facts }: Pick<CreateParts,
   return { ...resources, pidsLimit, unified: withOomGroup(resources.unified, facts) };
 }
 
-/** The container's cgroup with its limits; init enters it by itself. */
-function prepareCgroup(
+/** The container's cgroup with its limits, and its groups of resctrl; init enters them by itself. */
+async function prepareCgroup(
   container: Container,
   { spec, limits }: { spec: Spec; limits?: CgroupResources },
   parts: CreateParts,
   descriptors: DisposableDescriptors,
-): PreparedCgroup {
+): Promise<PreparedCgroup> {
   const { cgroupPath } = container.record;
   const { cgroups, facts } = parts;
   const asked = limits ?? cgroupLimits(container, parts);
@@ -171,7 +173,8 @@ function prepareCgroup(
   cgroups.setDevices(cgroupPath, spec.linux?.resources?.devices ?? []);
   const owner = cgroupOwner(spec);
   if (owner !== undefined) giveCgroup(cgroups.layout, cgroupPath, owner);
-  const join = descriptors.use(cgroups.joinFiles(cgroupPath));
+  const rdtTasks = await makeRdtGroups(container.id, spec, facts);
+  const join = descriptors.use(joinTasks(cgroups.joinFiles(cgroupPath), rdtTasks));
   const oomEvents = cgroups.oomEventsFile(cgroupPath);
   if (oomEvents !== undefined) descriptors.add(oomEvents);
   // systemd takes an empty scope away with its counters; those of the slice stay.
@@ -179,6 +182,17 @@ function prepareCgroup(
     cgroups.driver === "systemd" ? cgroups.oomEventsFile(parentOf(cgroupPath)) : undefined;
   if (oomParentEvents !== undefined) descriptors.add(oomParentEvents);
   return { join, oomEvents, oomParentEvents };
+}
+
+/** What is made for the container alone goes when it is released, a class that others may be in stays. */
+async function makeRdtGroups(id: string, { linux }: Spec, { resctrl }: NodeFacts): Promise<string[]> {
+  if (linux?.intelRdt === undefined) return [];
+  const undo = new CleanupStack();
+  try {
+    return prepareIntelRdt(id, linux.intelRdt, undo, resctrl);
+  } catch (error) {
+    throw await undo.fail(error);
+  }
 }
 
 function withOomGroup(

@@ -3,6 +3,7 @@
 
 import fs from "node:fs";
 import path from "node:path";
+import { blockDevice } from "./block-device.ts";
 
 interface DebianPackage {
   name: string;
@@ -16,12 +17,24 @@ const packages = JSON.parse(
 
 /** Names of what can be asked for beside Debian packages (`package:nftables`). */
 export type Feature =
-  "root" | "cgroup-v1" | "cgroup-v2" | "overlay" | "user-namespaces" | "cgroup-kill" | "apparmor" | "selinux";
+  | "root"
+  | "block-device"
+  | "cgroup-v1"
+  | "cgroup-v2"
+  | "overlay"
+  | "user-namespaces"
+  | "cgroup-kill"
+  | "apparmor"
+  | "selinux";
 
 export type Need = Feature | `package:${string}`;
 
 const features: Record<Feature, { isMet: () => boolean; reason: string }> = {
   root: { isMet: () => process.getuid?.() === 0, reason: "needs root" },
+  "block-device": {
+    isMet: () => blockDevice() !== undefined,
+    reason: "needs a block device with a node in /dev",
+  },
   "cgroup-v1": {
     isMet: () => fs.existsSync("/sys/fs/cgroup/memory/tasks"),
     reason: "needs the cgroup v1 memory controller at /sys/fs/cgroup/memory",

@@ -1,12 +1,13 @@
 // What plugins want of a new container, in the terms of the OCI spec. Words such as names of namespaces or actions of
 // seccomp are passed on as they come: the adjusted spec is checked as a whole.
-import { CricketError, invalidArgument } from "../../base/errors.ts";
+import { invalidArgument } from "../../base/errors.ts";
 import { fromInt64 } from "../../../cri-api/int64.ts";
 import type { v1 } from "../../../cri-api/nri/v1/api.js";
 import type { GrantedDevice } from "../../container/build-devices.ts";
 import type { LaunchAdjustment } from "../../container/launch-adjustment.ts";
 import {
   memoryPolicyModes,
+  type IntelRdt,
   type MemoryPolicy,
   type Namespace,
   type NamespaceType,
@@ -18,7 +19,7 @@ import { given, pick, specResourcesFromWire } from "./resources-wire.ts";
 import { ioPriorityOf, schedulerOf } from "./scheduling-wire.ts";
 import { seccompOf } from "./seccomp-wire.ts";
 
-/** Without the CDI devices. @throws CricketError unimplemented or invalid-argument naming what cannot be done */
+/** Without CDI devices, classes and RDT. @throws CricketError invalid-argument naming what cannot be done */
 export function adjustmentFromWire(wire: v1.ContainerAdjustmentSent): LaunchAdjustment {
   const { annotations, mounts, env, hooks, rlimits, args } = wire;
   return {
@@ -43,8 +44,7 @@ export function adjustmentFromWire(wire: v1.ContainerAdjustmentSent): LaunchAdju
 }
 
 function linuxOf(linux: v1.LinuxContainerAdjustmentSent): LaunchAdjustment {
-  const intelRdt = rdtOf(linux.rdt);
-  const changes = pick({
+  return pick({
     devices: linux.devices?.map(deviceOf),
     namespaces: linux.namespaces?.map(namespaceOf),
     resources: given(linux.resources, specResourcesFromWire),
@@ -56,12 +56,21 @@ function linuxOf(linux: v1.LinuxContainerAdjustmentSent): LaunchAdjustment {
     sysctl: given(linux.sysctl, recordOf),
     netDevices: given(linux.netDevices, netDevicesOf),
     memoryPolicy: given(linux.memoryPolicy, memoryPolicyOf),
-  });
-  return { ...(changes as LaunchAdjustment), ...(intelRdt === undefined ? {} : { intelRdt }) };
+  }) as LaunchAdjustment;
 }
 
-function unimplemented(what: string): CricketError {
-  return new CricketError("unimplemented", `a plugin sets ${what}, which is not implemented yet`);
+/** To be applied after the class: what a plugin asks for beside it, or in its place. */
+export function rdtFromWire(rdt: v1.LinuxRdtSent | null | undefined): LaunchAdjustment[] {
+  if (rdt === undefined || rdt === null) return [];
+  const intelRdt: IntelRdt = pick({
+    closID: rdt.closId?.value,
+    schemata: given(rdt.schemata?.value, (lines) => [...lines]),
+    enableMonitoring: rdt.enableMonitoring?.value,
+  });
+  return [
+    ...(rdt.remove === true ? [{ intelRdt: null }] : []),
+    ...(Object.keys(intelRdt).length === 0 ? [] : [{ intelRdt }]),
+  ];
 }
 
 function recordOf(wire: Record<string, string>): Record<string, string | null> {
@@ -183,10 +192,4 @@ function memoryPolicyOf({ mode, nodes, flags }: v1.LinuxMemoryPolicySent): Memor
       MemoryPolicy["flags"]
     >,
   };
-}
-
-function rdtOf(rdt: v1.LinuxRdtSent | null | undefined): LaunchAdjustment["intelRdt"] | undefined {
-  if (rdt === undefined || rdt === null) return undefined;
-  if (rdt.remove === true) return null;
-  throw unimplemented("Intel RDT");
 }

@@ -39,6 +39,11 @@ export interface NriParts {
   stopContainer(id: string, timeoutMs: number): Promise<void>;
   /** What CDI devices bring to a container that so far is as `spec` says. */
   resolveCdi(names: readonly string[], spec: Spec): Promise<LaunchAdjustment[]>;
+  /** What classes of block I/O and RDT bring; "" is none. */
+  resolveClasses(names: {
+    blockIo?: string | undefined;
+    rdt?: string | undefined;
+  }): Promise<LaunchAdjustment[]>;
 }
 
 /** Known to plugins and not yet listed: what a plugin that joins just now would miss. */

@@ -9,13 +9,13 @@ import type { Spec } from "../../oci/spec.ts";
 import type { LinuxResources } from "../../sandbox/sandbox-config.ts";
 import type { Sandbox } from "../../sandbox/sandbox-store.ts";
 import type { PodResources } from "../../sandbox/update-sandbox-resources.ts";
-import { adjustmentFromWire } from "./adjustment-from-wire.ts";
+import { adjustmentFromWire, rdtFromWire } from "./adjustment-from-wire.ts";
 import type { RuleSubject } from "./adjustment-rules.ts";
 import type { ContainerCall } from "./calls.ts";
 import { containerMessage, podMessage } from "./describe.ts";
 import type { NriParts, Pending } from "./nri.ts";
 import { PluginHost, type Requests } from "./plugin-host.ts";
-import { resourcesFromWire, resourcesToWire } from "./resources-wire.ts";
+import { given, resourcesFromWire, resourcesToWire } from "./resources-wire.ts";
 
 /** How long a container that a plugin evicts has to end by itself. */
 const evictionGraceMs = 10_000;
@@ -74,7 +74,13 @@ export class Relay {
     );
     const names = (wire.cdiDevices ?? []).flatMap(({ name }) => name ?? []);
     const devices = names.length === 0 ? [] : await this.#parts.resolveCdi(names, spec);
-    return Object.keys(wire).length === 0 ? [] : [...devices, adjustmentFromWire(wire)];
+    if (Object.keys(wire).length === 0) return [];
+    const { blockioClass, rdtClass } = wire.linux?.resources ?? {};
+    const classes = await this.#parts.resolveClasses({
+      blockIo: given(blockioClass, ({ value }) => value ?? ""),
+      rdt: given(rdtClass, ({ value }) => value ?? ""),
+    });
+    return [...devices, ...classes, adjustmentFromWire(wire), ...rdtFromWire(wire.linux?.rdt)];
   }
 
   async launchFailed(container: Container): Promise<void> {

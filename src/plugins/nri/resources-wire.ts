@@ -47,7 +47,7 @@ export function specResourcesToWire({ devices = [], pids }: Resources): v1.Linux
   };
 }
 
-/** An update in the CRI's terms. @throws CricketError unimplemented naming a class or limit that cannot be set */
+/** An update in the CRI's terms. @throws CricketError unimplemented naming a class: a container stays in its own */
 export function resourcesFromWire(wire: v1.LinuxResourcesSent): ResourceChange {
   refuseClasses(wire);
   const [memory, cpu] = [wire.memory ?? {}, wire.cpu ?? {}];
@@ -85,9 +85,8 @@ function beyondCri(wire: v1.LinuxResourcesSent): CgroupResources {
   });
 }
 
-/** An adjustment in the spec's terms. @throws CricketError unimplemented naming a class */
+/** An adjustment in the spec's terms, without the classes. */
 export function specResourcesFromWire(wire: v1.LinuxResourcesSent): Resources {
-  refuseClasses(wire);
   const memory = specMemory(wire.memory ?? {});
   const cpu = specCpu(wire.cpu ?? {});
   const hugepages = hugepagesOf(wire);
@@ -145,14 +144,14 @@ function specDeviceRule({ allow, type, major, minor, access }: v1.LinuxDeviceCgr
   };
 }
 
-// The classes are names of a configuration for goresctrl, which is not read here.
+// Limits of the old class that the new one does not have would have to be found and taken away.
 function refuseClasses({ blockioClass, rdtClass }: v1.LinuxResourcesSent): void {
-  if (isSet(blockioClass) && blockioClass?.value !== "") refuse("blockio class");
-  if (isSet(rdtClass) && rdtClass?.value !== "") refuse("rdt class");
-}
-
-function refuse(what: string): never {
-  throw new CricketError("unimplemented", `a plugin sets the ${what}, which is not implemented`);
+  for (const [what, given] of Object.entries({ "block I/O": blockioClass, RDT: rdtClass }))
+    if (isSet(given))
+      throw new CricketError(
+        "unimplemented",
+        `a plugin changes the ${what} class of a container that exists, which is not implemented`,
+      );
 }
 
 function isSet(value: unknown): boolean {
