@@ -11,7 +11,7 @@ import { allRoots, words, type CgroupLayout, type Hierarchy } from "./layout.ts"
 export function createCgroup(layout: CgroupLayout, path: string): void {
   for (const hierarchy of layout.v1) {
     makeDirectory(hierarchy, path);
-    if (hierarchy.controllers.includes("cpuset")) inheritCpuset(hierarchy.root, path);
+    if (isV1Cpuset(hierarchy)) inheritCpuset(hierarchy.root, path);
   }
   const { unified } = layout;
   if (unified === undefined) return;
@@ -32,13 +32,18 @@ function makeDirectory(hierarchy: Hierarchy, path: string): void {
     if (errno === "EEXIST") return;
     if (errno !== "ENOENT" || parentOf(path) === "") throw new SyscallError("mkdir", errno, directory);
     makeDirectory(hierarchy, parentOf(path));
-    if (hierarchy.controllers.includes("cpuset")) {
+    if (isV1Cpuset(hierarchy)) {
       inheritCpuset(hierarchy.root, parentOf(path));
       // Only in directories that cricket made: children start with the parent's CPUs and nodes.
       writeCgroupFile(`${hierarchy.root}${parentOf(path)}/cgroup.clone_children`, "1");
     }
     makeDirectory(hierarchy, path);
   }
+}
+
+// In v2 an empty cpuset means the parent's, and there is no cgroup.clone_children.
+function isV1Cpuset({ version, controllers }: Hierarchy): boolean {
+  return version === 1 && controllers.includes("cpuset");
 }
 
 // A v1 cpuset begins empty, and no task can join an empty one (ENOSPC).
