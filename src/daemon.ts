@@ -85,6 +85,8 @@ async function open(config: Config, log: Log, closing: CleanupStack): Promise<Da
   const reaping = setInterval(() => reaper.sweep(), reapIntervalMs);
   closing.defer("stop reaping", () => clearInterval(reaping));
   closing.defer("close helper", () => helper.close());
+  const selinux = new Selinux(config.security);
+  selinux.labelPauseProgram(helper.pauseFd);
   const layers = await openLayerStore({ root: paths.layersRoot, log });
   closing.defer("close layers", () => layers.close());
   const network = selectNetwork(
@@ -117,7 +119,7 @@ async function open(config: Config, log: Log, closing: CleanupStack): Promise<Da
     images,
     network,
     cgroups,
-    selinux: new Selinux(config.security),
+    selinux,
     ...stores,
     facts: readNodeFacts(cgroups.layout, config.container, config.security, config.rdt),
     userNamespaces,

@@ -24,6 +24,11 @@ export function hasSelinuxLevels(): boolean {
   return readOptional(`${selinuxfs}/mls`)?.startsWith("1") === true;
 }
 
+/** True where the loaded policy declares a capability, by its name in the policy. */
+export function hasSelinuxCapability(name: string): boolean {
+  return readOptional(`${selinuxfs}/policy_capabilities/${name}`)?.startsWith("1") === true;
+}
+
 export function isSelinuxEnforcing(): boolean {
   return readOptional(`${selinuxfs}/enforce`)?.startsWith("1") === true;
 }

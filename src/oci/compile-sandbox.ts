@@ -36,6 +36,8 @@ export interface SandboxLaunch {
    */
   rootfs?: RootfsPlace;
   seccomp?: SeccompFilter;
+  /** SELinux; "" is none. */
+  processLabel?: string;
 }
 
 // pause needs nothing; this is the id the field's pause images run as.
@@ -72,6 +74,7 @@ export function compileSandbox(launch: SandboxLaunch): LaunchProgram {
       ...compileSandboxHostname(launch),
       ...compileSandboxSysctls(launch),
       ...compileRouteSocket(launch),
+      ...compileLabel(launch),
       ...compilePauseRoot(launch),
       ...compilePause(launch),
     ],
@@ -146,6 +149,20 @@ function compileDirectory(rootfs: RootfsPlace | undefined): Step[] {
 function idMapsOf({ uids, gids }: NonNullable<SandboxLaunch["userMaps"]>): IdMaps {
   const at = "userns_options";
   return { uidMap: formatIdMap(uids, `${at}.uids`), gidMap: formatIdMap(gids, `${at}.gids`) };
+}
+
+function compileLabel({ processLabel = "" }: SandboxLaunch): Step[] {
+  if (processLabel === "") return [];
+  return [
+    {
+      op: "selinuxExec",
+      label: processLabel,
+      because: {
+        why: "to the pod's containers pause is one of them, not the host's; before the root without /proc",
+        source: "CRI LinuxSandboxSecurityContext.selinux_options",
+      },
+    },
+  ];
 }
 
 function compilePauseRoot({ rootfs, userMaps }: SandboxLaunch): Step[] {

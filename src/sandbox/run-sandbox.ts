@@ -229,6 +229,7 @@ async function launchPause(
 ): Promise<SpawnedProcess> {
   const { namespaces } = record.config.security;
   const maps = podIdMaps(namespaces);
+  const processLabel = parts.selinux.labelOfPause(record.selinux, record.config.security);
   using rootfs = namespaces.pid === "pod" ? pauseRootfs(record.selinux?.mount) : undefined;
   const program = compileSandbox({
     namespaces: {
@@ -243,6 +244,7 @@ async function launchPause(
     cgroup: join,
     pause: parts.helper.pauseFd,
     ...(seccomp === undefined ? {} : { seccomp }),
+    processLabel,
     ...(rootfs === undefined
       ? {}
       : { rootfs: { mount: rootfs.fd, target: parts.paths.sandboxDir(record.id) } }),

@@ -5,10 +5,12 @@ import { join } from "node:path";
 import { CricketError, errnoOf, invalidArgument, wrapError } from "../base/errors.ts";
 import type { SecurityConfig } from "../config/config.ts";
 import {
+  hasSelinuxCapability,
   hasSelinuxLevels,
   isSelinuxEnabled,
   isSelinuxEnforcing,
   isValidSelinuxLabel,
+  setFileLabel,
 } from "../linux/selinux.ts";
 import type { SelinuxOptions } from "./sandbox-config.ts";
 import {
@@ -26,6 +28,10 @@ export interface SelinuxHost {
   readonly hasLevels: boolean;
   isEnforcing(): boolean;
   isValid(label: string): boolean;
+  /** The policy has permissions of its own for what no_new_privs and nosuid would forbid. */
+  readonly hasNosuidTransitions: boolean;
+  /** Labels an open file, where the daemon's own domain may. */
+  labelFile(fd: number, label: string): void;
   /** What the policy's package says that containers get. */
   readonly contexts: { process?: string; file?: string };
 }
@@ -117,6 +123,23 @@ export class Selinux {
     return sharesNetwork ? { ...labels, process: "" } : labels;
   }
 
+  /**
+   * The process label of pause, which is that of a container of the pod. A policy that knows nothing of transitions
+   * out of a file that no mount namespace has, as pause's in memory, would let no pause start under it.
+   */
+  labelOfPause(
+    pod: SelinuxLabels | undefined,
+    security: { privileged: boolean; namespaces: { network: string; pid: string; ipc: string } },
+  ): string {
+    if (this.#host?.hasNosuidTransitions !== true) return "";
+    return this.labelsOfContainer(pod, security).process;
+  }
+
+  /** Labels the program that pause is, open as `fd`: the policy lets a domain be entered from files of containers. */
+  labelPauseProgram(fd: number): void {
+    if (this.#base !== undefined) this.#host?.labelFile(fd, this.#base.mount);
+  }
+
   #options(options: SelinuxOptions | undefined): SelinuxOptions | undefined {
     if (options === undefined || this.#host?.hasLevels === true) return options;
     return { ...options, level: "" };
@@ -165,8 +188,19 @@ function kernelSelinux({ enableSelinux }: SecurityConfig): SelinuxHost | undefin
     hasLevels: hasSelinuxLevels(),
     isEnforcing: isSelinuxEnforcing,
     isValid: isValidSelinuxLabel,
+    hasNosuidTransitions: hasSelinuxCapability("nnp_nosuid_transition"),
+    labelFile: labelIfAllowed,
     contexts: readContexts(),
   };
+}
+
+// A domain that may not has files that containers may be entered from: the field's policies say so of their runtimes'.
+function labelIfAllowed(fd: number, label: string): void {
+  try {
+    setFileLabel(fd, label);
+  } catch (error) {
+    if (errnoOf(error) !== "EACCES") throw wrapError(`label a file ${label}`, error);
+  }
 }
 
 function readContexts(): { process?: string; file?: string } {

@@ -125,13 +125,21 @@ describe("the daemon with SELinux", needs, () => {
     assert.notEqual(levelOf(stranger.process), level);
   });
 
-  it("labels the root of a process 1 that the containers of the pod can see", async () => {
+  it("labels a process 1 that the containers of the pod can see, and its root", async () => {
     const namespaceOptions = { network: POD, pid: POD, ipc: POD };
     const pod = await runPod("shared-pids", { namespaceOptions });
     const { info } = await daemon.client.runtime.podSandboxStatus({ podSandboxId: pod.id, verbose: true });
     const { pid } = JSON.parse(info["info"] ?? "{}") as { pid: number };
     const mounts = fs.readFileSync(`/proc/${pid}/mountinfo`, "utf8");
     assert.match(mounts, /,context="system_u:object_r:container_file_t:s0:c\d+,c\d+",/);
+    const container = await start(pod);
+    const { process } = await labelsOf(container.containerId);
+    const exec = await daemon.client.runtime.execSync({
+      containerId: container.containerId,
+      cmd: ["sh", "-c", "cat /proc/1/attr/current /proc/1/comm"],
+    });
+    assert.equal(exec.stderr.toString(), "");
+    assert.equal(exec.stdout.toString().replaceAll("\0", "\n"), `${process}\npause\n`);
   });
 
   it("takes a level, and a type, from pod and container", async () => {

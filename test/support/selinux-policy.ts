@@ -41,6 +41,7 @@ function policyText(): string {
     ...categories,
     "level s0:c0.c1023;",
     "mlsconstrain { file dir } { read write } (h1 dom h2 or t1 != container_t);",
+    "policycap nnp_nosuid_transition;",
     ...types.map((type) => `type ${type};`),
     ...types.flatMap((type) => allow("kernel_t", type)),
     ...allow("container_t", "container_file_t"),

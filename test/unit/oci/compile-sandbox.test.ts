@@ -77,3 +77,14 @@ test("`compileSandbox()` does as the host's root what a user namespace could not
   // The group that pause has elsewhere is not mapped here.
   assert.deepEqual(stepsOf(program, "setIds"), [{ op: "setIds", uid: 65_535, gid: 0 }]);
 });
+
+// Written through the host's /proc, which the pod's own root does not have; judged at execve.
+test("`compileSandbox()` labels pause before it has an empty root", () => {
+  const namespaces = { network: true, ipc: true, pid: true, uts: true };
+  const rootfs = { mount: 10, target: "/run/s1" };
+  const processLabel = "system_u:system_r:container_t:s0:c1,c2";
+  const program = compile({ namespaces, rootfs, processLabel });
+  assert.ok(isInOrder(program, "fork", "selinuxExec", "attachRootfs", "noNewPrivs", "execFd"));
+  assert.deepEqual(stepsOf(program, "selinuxExec"), [{ op: "selinuxExec", label: processLabel }]);
+  assert.ok(!ops(compile({ processLabel: "" })).includes("selinuxExec"));
+});

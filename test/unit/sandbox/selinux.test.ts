@@ -22,6 +22,8 @@ const host: SelinuxHost = {
   isEnforcing: () => true,
   isValid: (label) => /:(?:container_t|container_file_t|other_t|spc_t)(?::|$)/.test(label),
   contexts: {},
+  hasNosuidTransitions: true,
+  labelFile: () => {},
 };
 const pod = {
   process: "system_u:system_r:container_t:s0:c1,c2",
@@ -130,4 +132,35 @@ test("`Selinux.labelsOfContainer()` follows the pod, and what the container asks
     keeping.labelsOfContainer(pod, { privileged: false, namespaces: { ...own, network: "node" } }),
     pod,
   );
+});
+
+test("`labelOfPause()` is the label of a container of the pod", () => {
+  const selinux = new Selinux(config, host);
+  const label = (namespaces = own, privileged = false) =>
+    selinux.labelOfPause(pod, { privileged, namespaces });
+  assert.equal(label(), pod.process);
+  assert.equal(label({ ...own, pid: "pod" }), pod.process);
+  assert.equal(label(own, true), "system_u:system_r:spc_t:s0");
+  for (const namespaces of [
+    { ...own, pid: "node" },
+    { ...own, ipc: "node" },
+    { ...own, network: "node" },
+  ])
+    assert.equal(label(namespaces), "");
+});
+
+test("`labelOfPause()` is none where the policy would let no pause start under it", () => {
+  const old = new Selinux(config, { ...host, hasNosuidTransitions: false });
+  assert.equal(old.labelOfPause(pod, { privileged: false, namespaces: own }), "");
+  assert.equal(
+    new Selinux(config, undefined).labelOfPause(undefined, { privileged: false, namespaces: own }),
+    "",
+  );
+});
+
+test("`labelPauseProgram()` makes it a file of containers, of no pod", () => {
+  const labelled: unknown[] = [];
+  const labelFile = (fd: number, label: string) => labelled.push([fd, label]);
+  new Selinux(config, { ...host, labelFile }).labelPauseProgram(7);
+  assert.deepEqual(labelled, [[7, "system_u:object_r:container_file_t:s0"]]);
 });
