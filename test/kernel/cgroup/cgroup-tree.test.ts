@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { hasCode } from "../../../src/base/errors.ts";
 import { CgroupManager } from "../../../src/linux/cgroup/cgroup-manager.ts";
-import { allHierarchies } from "../../../src/linux/cgroup/layout.ts";
+import { allHierarchies, hierarchyOf } from "../../../src/linux/cgroup/layout.ts";
 import { readProcessCgroups } from "../../../src/linux/proc.ts";
 import { leakFree, type LeakScope } from "../../support/leak-check.ts";
 import { asRoot, cgroupFixture, exitOf, fileOf, needsController, until, v1Alone } from "./cgroup-fixture.ts";
@@ -34,11 +34,11 @@ test(
     const { manager, path } = cgroupFixture(t);
     for (const { root } of allHierarchies(manager.layout)) mkdirSync(`${root}${path}`);
     manager.create(`${path}/a/b`);
-    for (const file of ["cpuset.cpus", "cpuset.mems"])
-      assert.notEqual(
-        fileOf(manager, "cpuset", `${path}/a/b`, file.replace("cpuset.", "cpuset.effective_")),
-        "",
-      );
+    const isV2 = hierarchyOf(manager.layout, "cpuset")?.version === 2;
+    for (const kind of ["cpus", "mems"]) {
+      const file = isV2 ? `cpuset.${kind}.effective` : `cpuset.effective_${kind}`;
+      assert.notEqual(fileOf(manager, "cpuset", `${path}/a/b`, file), "");
+    }
   }, own),
 );
 
