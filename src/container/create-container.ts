@@ -79,7 +79,7 @@ async function makeContainer(
 ): Promise<Container> {
   assertReady(sandbox);
   checkUserNamespace(sandbox.record.config, config);
-  const image = parts.images.resolveForContainer(config.image.reference);
+  const image = parts.images.resolveForContainer(config.image.reference, config.image.userSpecified);
   const releases: (() => void)[] = [];
   try {
     const imageVolumes = resolveImageVolumes(config.mounts, parts.images);

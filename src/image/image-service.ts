@@ -159,11 +159,15 @@ export class ImageService {
     return found === undefined ? undefined : (await this.#pull.blobs.get(found.id))?.toString("utf8");
   }
 
-  /** Throws not-found when the image is not here, invalid-argument when an id prefix is ambiguous. */
-  resolveForContainer(reference: string): ResolvedImage {
+  /**
+   * `userSpecified`: by which of the image's names the container knows it where `reference` is an id, as the kubelet's
+   * is. Throws not-found when the image is not here, invalid-argument when an id prefix is ambiguous.
+   */
+  resolveForContainer(reference: string, userSpecified = ""): ResolvedImage {
     const found = this.#resolve(reference);
     if (found === undefined) throw notFound(`image ${printable(reference)} is not on this node`);
-    const { record, asked } = found;
+    const { record } = found;
+    const asked = found.asked ?? this.#nameOf(record, userSpecified);
     this.#holds.assertStays(record.id);
     const repository = asked === undefined ? "" : repositoryOf(asked);
     const askedTag = asked === undefined ? "" : formatReference(asked);
@@ -216,6 +220,11 @@ export class ImageService {
     }
     const record = images.findById(text);
     return record === undefined ? undefined : { record };
+  }
+
+  /** The reference that `text` stands for, if that is one of the image. */
+  #nameOf(record: ImageRecord, text: string): ImageReference | undefined {
+    return candidates(this.#conf, text).find((name) => this.#pull.images.find(name)?.id === record.id);
   }
 }
 

@@ -160,6 +160,26 @@ describe("pull()", () => {
     );
   });
 
+  test("is known by the name that its container's author gave, if it still has it", async (t) => {
+    const images = await openTestImages(t);
+    const registry = await images.registry();
+    const image = buildImage([await layer("a")]);
+    const names = ["one/app", "two/app"].map((repository) => registry.add(repository, "1", image));
+    for (const reference of names) await images.service.pull({ reference });
+    const namesFor = (userSpecified: string) => {
+      const { repoTag, repoDigest } = images.service.resolveForContainer(image.imageId, userSpecified);
+      return [repoTag, repoDigest];
+    };
+    for (const [index, repository] of ["one/app", "two/app"].entries())
+      assert.deepEqual(namesFor(names[index] ?? ""), [
+        names[index],
+        `${registry.address}/${repository}@${image.digest}`,
+      ]);
+    const { repoTag } = images.service.resolveForContainer(image.imageId);
+    for (const unknown of ["", `${registry.address}/one/app:2`, "Not//a reference"])
+      assert.equal(namesFor(unknown)[0], repoTag);
+  });
+
   test("shares one execution among callers with the same credentials", async (t) => {
     const images = await openTestImages(t);
     const registry = await images.registry();
