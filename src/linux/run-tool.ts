@@ -6,6 +6,8 @@ import { CricketError } from "../base/errors.ts";
 
 const searchPath = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
+export type ToolFinder = (name: string) => string | undefined;
+
 /** The path of an executable in the usual places of the system; undefined where there is none. $PATH is not trusted. */
 export function findTool(name: string): string | undefined {
   return searchPath.map((directory) => join(directory, name)).find(isExecutable);

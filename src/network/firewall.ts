@@ -1,26 +1,27 @@
 // Packet rules for the pods of the bridge, with the tool the host has: nft, else iptables, else none.
 import type { Log } from "../base/log.ts";
 import { failedPrecondition, messageOf } from "../base/errors.ts";
+import { ForwardPolicy, readForwardChains } from "./forward-policy.ts";
 import type { RulesetOptions } from "./nft-ruleset.ts";
 import { NftTable } from "./nft-table.ts";
-import { runTool } from "../linux/run-tool.ts";
+import { runTool, type ToolFinder } from "../linux/run-tool.ts";
 import { formatSubnet, type Subnet } from "./subnet.ts";
-
-export type ToolFinder = (name: string) => string | undefined;
 
 export class Firewall {
   readonly #find: ToolFinder;
   readonly #options: RulesetOptions;
   readonly #log: Log;
+  readonly #forwarding: ForwardPolicy;
   #table: NftTable | undefined;
   #ready: Promise<void> | undefined;
   #limitation = "";
 
   /** `find` gives the path of a tool of the host, undefined where it is missing. */
-  constructor(options: RulesetOptions, find: ToolFinder, log: Log) {
+  constructor(options: RulesetOptions, find: ToolFinder, log: Log, forwardChains = readForwardChains) {
     this.#options = options;
     this.#find = find;
     this.#log = log;
+    this.#forwarding = new ForwardPolicy(options, { find, chains: forwardChains }, log);
     const nft = find("nft");
     if (nft !== undefined) this.#table = new NftTable(nft, options, log);
   }
@@ -32,12 +33,12 @@ export class Firewall {
 
   /** What pods cannot do for lack of rules, as a sentence; "" where they can do all. */
   get limitation(): string {
-    return this.#limitation;
+    return this.#limitation === "" ? this.#forwarding.limitation : this.#limitation;
   }
 
   /** Writes the rules if they have not been written yet. Never throws: a node without rules still runs pods. */
   async ensure(): Promise<void> {
-    this.#ready ??= this.#setUp();
+    this.#ready ??= Promise.all([this.#setUp(), this.#forwarding.ensure()]).then(() => {});
     await this.#ready;
   }
 
@@ -48,6 +49,7 @@ export class Firewall {
   async tend(): Promise<void> {
     if (this.#ready === undefined) return;
     await this.#ready;
+    await this.#forwarding.ensure();
     try {
       if (this.#table === undefined) return await this.#tendMasquerade();
       if (await this.#table.isWhole()) return;
@@ -61,6 +63,7 @@ export class Firewall {
   /** Removes all rules. Idempotent. */
   async remove(): Promise<void> {
     this.#ready = undefined;
+    await this.#forwarding.remove();
     if (this.#table !== undefined) return this.#table.remove();
     for (const subnet of this.#options.subnets) await this.#masquerade(subnet, "-D").catch(() => {});
   }

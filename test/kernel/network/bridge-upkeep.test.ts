@@ -15,6 +15,8 @@ import { bridgeName, inPod, ip, linkNames, links, makeNetwork, tcpPort } from ".
 const needs = requires("root", "package:iproute2", "package:nftables");
 if (needs.skip === undefined) await enterPrivateNetns();
 
+const withIptables = requires("root", "package:iproute2", "package:nftables", "package:iptables");
+const iptables = (...args: string[]): string => execFileSync("iptables", args, { encoding: "utf8" });
 const nft = (...args: string[]): string => execFileSync("nft", args, { encoding: "utf8" });
 const forwarding = "/proc/sys/net/ipv4/ip_forward";
 
@@ -92,6 +94,35 @@ async function isAttached(network: { check(id: string): Promise<void> }, id: str
     () => false,
   );
 }
+
+test("pods get through where docker has iptables drop what is forwarded", withIptables, async (t) => {
+  const fixture = makeNetwork(t);
+  const neighbour = await fixture.startNeighbour();
+  await neighbour.run({ op: "serveTcp", port: 80, host: "0.0.0.0" });
+  const pod = await fixture.startPod();
+  const outside = { op: "tcp", host: "192.0.2.2", port: 80, text: "hi" } as const;
+  iptables("-P", "FORWARD", "DROP");
+  t.after(() => nft("delete", "table", "ip", "filter"));
+  await fixture.network.attach(pod.attachRequest());
+  assert.equal(await pod.run(outside), "192.0.2.1 hi");
+  iptables("-F", "FORWARD");
+  fixture.network.condition();
+  await until("the rules are back", () => iptables("-S", "FORWARD").includes(`-o ${bridgeName} -j ACCEPT`));
+  assert.equal(await pod.run(outside), "192.0.2.1 hi");
+  await fixture.network.detach(pod.detachRequest());
+  await fixture.network.close();
+  assert.equal(iptables("-S", "FORWARD"), "-P FORWARD DROP\n");
+  fixture.restart();
+});
+
+test("a firewall of the operator's own that drops what is forwarded is named", needs, async (t) => {
+  nft("add table inet own; add chain inet own others { type filter hook forward priority 0; policy drop; }");
+  t.after(() => nft("delete", "table", "inet", "own"));
+  const fixture = makeNetwork(t);
+  const pod = await fixture.startPod();
+  await fixture.network.attach(pod.attachRequest());
+  assert.match(fixture.network.condition().message, /^chain inet own others drops what pods send/);
+});
 
 test("rules of host ports on CNI networks are written again", needs, async () => {
   const lines: string[] = [];

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test, { type TestContext } from "node:test";
 import { Log } from "../../../src/base/log.ts";
+import type { ForwardChain } from "../../../src/linux/netlink-nftables.ts";
 import { Firewall } from "../../../src/network/firewall.ts";
 import { parseSubnet } from "../../../src/network/subnet.ts";
 
@@ -15,7 +16,11 @@ interface FakeHost {
 }
 
 /** A host that has these tools: each notes its arguments and ends as the script says. */
-function makeHost(t: TestContext, tools: Record<string, string>, subnet6 = false): FakeHost {
+function makeHost(
+  t: TestContext,
+  tools: Record<string, string>,
+  { subnet6 = false, chains = [] }: { subnet6?: boolean; chains?: ForwardChain[] } = {},
+): FakeHost {
   const directory = mkdtempSync(join(tmpdir(), "cricket-firewall-"));
   t.after(() => rmSync(directory, { recursive: true }));
   const journal = join(directory, "journal");
@@ -31,6 +36,7 @@ function makeHost(t: TestContext, tools: Record<string, string>, subnet6 = false
     { bridgeName: "cricket0", subnets },
     find,
     new Log({ write: (line) => log.push(line) }),
+    () => Promise.resolve(chains),
   );
   return {
     firewall,
@@ -76,7 +82,7 @@ test("`ensure()` on a host without tools does not fail: the limitation is told",
 });
 
 test("`ensure()` needs ip6tables for an IPv6 subnet", async (t) => {
-  const host = makeHost(t, { iptables: "" }, true);
+  const host = makeHost(t, { iptables: "" }, { subnet6: true });
   await host.firewall.ensure();
   assert.match(host.log.join(), /ip6tables was not found/);
 });
@@ -87,3 +93,50 @@ test("`remove()` deletes what `ensure()` made", async (t) => {
   await host.firewall.remove();
   assert.deepEqual(host.calls().slice(1), [`iptables -w 5 -t nat -D ${match}`]);
 });
+
+const ofIptables: ForwardChain = { family: "ip", table: "filter", name: "FORWARD", policy: "drop" };
+const forward = (command: string, direction: string): string =>
+  `iptables -w 5 ${command} FORWARD ${direction} cricket0 -j ACCEPT`;
+
+test("`ensure()` lets pods through where docker has iptables drop what is forwarded", async (t) => {
+  const host = makeHost(t, { nft: drain, iptables: '[ "$3" != -C ]' }, { chains: [ofIptables] });
+  await host.firewall.ensure();
+  assert.deepEqual(
+    host.calls().filter((call) => !call.startsWith("nft")),
+    [forward("-C", "-i"), forward("-A", "-i"), forward("-C", "-o"), forward("-A", "-o")],
+  );
+  assert.equal(host.firewall.limitation, "");
+  await host.firewall.remove();
+  assert.deepEqual(host.calls().slice(-3, -1), [forward("-D", "-i"), forward("-D", "-o")]);
+});
+
+test("`ensure()` leaves a policy that accepts alone, and the rules of a family without pods", async (t) => {
+  const chains: ForwardChain[] = [
+    { ...ofIptables, policy: "accept" },
+    { ...ofIptables, family: "ip6" },
+  ];
+  const host = makeHost(t, { nft: drain, iptables: "", ip6tables: "" }, { chains });
+  await host.firewall.ensure();
+  assert.deepEqual([host.calls(), host.firewall.limitation], [["nft -f -"], ""]);
+});
+
+for (const [what, chain, expected] of [
+  [
+    "an operator's own",
+    { family: "inet", table: "filter", name: "forward", policy: "drop" },
+    /^chain inet filter forward drops what pods send beyond their bridge, unless a rule of it accepts$/,
+  ],
+  [
+    "firewalld",
+    { family: "inet", table: "firewalld", name: "filter_FORWARD", policy: "accept" },
+    /^firewalld may reject .*firewall-cmd --zone=trusted --add-interface=cricket0$/,
+  ],
+  ["iptables without its tool", ofIptables, /^chain ip filter FORWARD drops .*: iptables was not found$/],
+] as const)
+  test(`\`limitation\` names a firewall that may be in the way: ${what}`, async (t) => {
+    const host = makeHost(t, { nft: drain }, { chains: [chain] });
+    await host.firewall.ensure();
+    assert.match(host.firewall.limitation, expected);
+    await host.firewall.tend();
+    assert.equal(host.log.filter((line) => expected.test(/"(.*)"/.exec(line)?.[1] ?? "")).length, 1);
+  });
