@@ -66,6 +66,14 @@ test("`allocate()` says that the subnet is exhausted, and works again after a re
   assert.equal(formatIp(store.allocate(newId())), "192.0.2.4");
 });
 
+test("`allocate()` has 253 addresses of a /24 for pods, each once, and says so to the 254th", (t) => {
+  const store = open(t, place(t), "10.88.0.0/24");
+  const given = new Set(Array.from({ length: 253 }, () => formatIp(store.allocate(newId()))));
+  assert.equal(given.size, 253);
+  assert.ok(!["10.88.0.0", "10.88.0.1", "10.88.0.255"].some((reserved) => given.has(reserved)));
+  assert.throws(() => store.allocate(newId()), /no free address in 10\.88\.0\.0\/24: 253 of 253 are taken/);
+});
+
 test("`release()` of an unknown sandbox does nothing, twice is as good as once", (t) => {
   const directory = place(t);
   const store = open(t, directory);
