@@ -46,7 +46,7 @@ export interface ImageConfig {
   parallelLayers: number;
   /** A pull in which no byte arrives for this long fails; 0 waits for ever. */
   stallTimeoutMs: number;
-  /** References that garbage collection by the kubelet must leave; a trailing `*` matches any rest. */
+  /** References that garbage collection by the kubelet must leave; a `*` at either end matches anything. */
   pinned: string[];
 }
 

@@ -20,6 +20,11 @@ export class ImageSource {
     });
   }
 
+  /** A manifest that belongs to the image and lies beside it. Who serves it has not shown that it has the layers. */
+  fetchBeside(target: string, signal: AbortSignal): Promise<FetchedManifest> {
+    return this.#first(signal, (client) => client.fetchManifest(target, signal));
+  }
+
   fetchBlob(digest: string, limitBytes: number, signal: AbortSignal): Promise<Buffer> {
     return this.#first(signal, (client) => client.fetchBlob(digest, limitBytes, signal));
   }

@@ -4,6 +4,7 @@ import { CricketError, messageOf } from "../base/errors.ts";
 import { failpoint } from "../base/failpoint.ts";
 import type { LayerStore } from "../snapshot/layer-store.ts";
 import type { BlobStore } from "./blob-store.ts";
+import { checkSignatures } from "./check-signatures.ts";
 import type { ContentLeases } from "./content-leases.ts";
 import type { AuthConfig } from "./credentials.ts";
 import type { LayerFetcher } from "./fetch-layers.ts";
@@ -28,7 +29,7 @@ import {
   type FetchedConfig,
   type ResolvedManifest,
 } from "./resolve-manifest.ts";
-import { assertAllowed, type SignaturePolicy } from "./signature-policy.ts";
+import { requiredSignatures, type SignaturePolicy } from "./signature-policy.ts";
 import type { TokenCache } from "./token-cache.ts";
 
 export interface PullParts {
@@ -88,11 +89,13 @@ async function pullReference(
   transport: HttpTransport,
 ): Promise<string> {
   const { conf, auth, signal, report } = pull;
-  assertAllowed(pull.policy, reference);
+  const signatures = requiredSignatures(pull.policy, reference);
   report({ phase: "resolving", reference: formatReference(reference) });
   const { tokens, authFiles, platform } = parts;
   const source = await openSource({ reference, auth, conf, authFiles, transport, tokens });
   const resolved = await resolveManifest(source, reference, platform, signal);
+  const digests = [resolved.digest, resolved.topDigest];
+  await checkSignatures({ source, reference, digests }, signatures, signal);
   // The registry was asked in any case: only it knows whether these credentials may have the image.
   const imageId =
     (await adoptKnown(parts, reference, resolved)) ??

@@ -1,11 +1,26 @@
-// containers-policy.json(5): which images may be used at all. Only the requirements that need no signature can be met
-// here; one that needs a signature refuses the pull, because ignoring it would accept what the operator forbade.
+// containers-policy.json(5): which images may be used at all. A requirement that cannot be checked here (signedBy, and
+// sigstoreSigned by certificates or with a transparency log) refuses the pull, because ignoring it would accept what the
+// operator forbade.
 import { readFile } from "node:fs/promises";
 import { CricketError, errnoOf, invalidArgument } from "../base/errors.ts";
 import { formatReference, repositoryOf, type ImageReference } from "./reference.ts";
+import { parseSignedIdentity, type SignedIdentity } from "./signed-identity.ts";
+
+/** One signature by one of the keys; see check-signatures.ts. */
+export interface SigstoreRequirement {
+  type: "sigstoreSigned";
+  keyPaths: string[];
+  /** In PEM. */
+  keyData: Buffer[];
+  identity: SignedIdentity;
+}
 
 export type PolicyRequirement =
-  { type: "insecureAcceptAnything" } | { type: "reject" } | { type: "signedBy" | "sigstoreSigned" };
+  | { type: "insecureAcceptAnything" }
+  | { type: "reject" }
+  | SigstoreRequirement
+  /** `what` cannot be checked here. */
+  | { type: "unsupported"; what: string };
 
 export interface SignaturePolicy {
   default: PolicyRequirement[];
@@ -48,18 +63,32 @@ export function parseSignaturePolicy(text: string, file: string): SignaturePolic
   return { default: requirements(fallback, file, "default"), scopes: new Map(scopes) };
 }
 
-/** Throws (code unknown, which is what lets kubelet see the message's prefix) unless the policy allows the image. */
-export function assertAllowed(policy: SignaturePolicy | undefined, reference: ImageReference): void {
-  if (policy === undefined) return;
+/**
+ * The signatures that the policy asks for. Throws (code unknown, which is what lets kubelet see the message's prefix)
+ * when it rejects the image without looking at any.
+ */
+export function requiredSignatures(
+  policy: SignaturePolicy | undefined,
+  reference: ImageReference,
+): SigstoreRequirement[] {
+  if (policy === undefined) return [];
   const scope = scopesOf(reference).find((candidate) => policy.scopes.has(candidate));
   const list = (scope === undefined ? undefined : policy.scopes.get(scope)) ?? policy.default;
-  const refused = list.find(({ type }) => type !== "insecureAcceptAnything");
-  if (refused === undefined) return;
-  const why =
-    refused.type === "reject"
-      ? "the policy rejects it"
-      : `the policy asks for ${refused.type}, which is not supported here`;
-  throw new CricketError("unknown", `${failedPrefix}: image ${formatReference(reference)}: ${why}`);
+  for (const requirement of list) {
+    if (requirement.type === "reject") throw signatureFailure(reference, "the policy rejects it");
+    if (requirement.type === "unsupported")
+      throw signatureFailure(
+        reference,
+        `the policy asks for ${requirement.what}, which is not supported here`,
+      );
+  }
+  return list.filter((requirement) => requirement.type === "sigstoreSigned");
+}
+
+/** The error for an image that must not be used. */
+export function signatureFailure(reference: ImageReference, why: string, cause?: unknown): CricketError {
+  const message = `${failedPrefix}: image ${formatReference(reference)}: ${why}`;
+  return new CricketError("unknown", message, cause === undefined ? {} : { cause });
 }
 
 // From the most to the least specific, as the manual lists them.
@@ -78,17 +107,46 @@ function requirements(value: unknown, file: string, key: string): PolicyRequirem
   if (!Array.isArray(value) || value.length === 0)
     throw invalidArgument(`${file}: ${key} is not a list of requirements`);
   return value.map((item) => {
-    const type = object(item, file, key)["type"];
+    const requirement = object(item, file, key);
+    const { type } = requirement;
     switch (type) {
       case "insecureAcceptAnything":
       case "reject":
-      case "signedBy":
-      case "sigstoreSigned":
         return { type };
+      case "signedBy":
+        return { type: "unsupported", what: type };
+      case "sigstoreSigned":
+        return sigstoreRequirement(requirement, `${file}: ${key}`);
       default:
         throw invalidArgument(`${file}: ${key}: unknown requirement ${JSON.stringify(type)}`);
     }
   });
+}
+
+const sigstoreKeys = ["keyPath", "keyPaths", "keyData", "keyDatas"];
+const certificateKeys = ["fulcio", "pki"];
+const logKeys = ["rekorPublicKeyPath", "rekorPublicKeyPaths", "rekorPublicKeyData", "rekorPublicKeyDatas"];
+
+function sigstoreRequirement(requirement: Record<string, unknown>, where: string): PolicyRequirement {
+  const known = new Set(["type", "signedIdentity", ...sigstoreKeys, ...certificateKeys, ...logKeys]);
+  const unknown = Object.keys(requirement).find((name) => !known.has(name));
+  if (unknown !== undefined) throw invalidArgument(`${where}: sigstoreSigned: unknown key ${unknown}`);
+  const sources = [...sigstoreKeys, ...certificateKeys].filter((name) => name in requirement);
+  if (sources.length !== 1)
+    throw invalidArgument(`${where}: sigstoreSigned: not exactly one of ${sigstoreKeys.join(", ")}`);
+  const unsupported = [...certificateKeys, ...logKeys].find((name) => name in requirement);
+  if (unsupported !== undefined) return { type: "unsupported", what: `sigstoreSigned with ${unsupported}` };
+  const texts = (name: string): string[] => {
+    const value = [requirement[name] ?? []].flat();
+    if (value.every((text) => typeof text === "string" && text !== "")) return value as string[];
+    throw invalidArgument(`${where}: sigstoreSigned: ${name} is not text`);
+  };
+  const keyPaths = [...texts("keyPath"), ...texts("keyPaths")];
+  const keyData = [...texts("keyData"), ...texts("keyDatas")].map((text) => Buffer.from(text, "base64"));
+  if (keyPaths.length + keyData.length === 0)
+    throw invalidArgument(`${where}: sigstoreSigned: ${sources.join("")} names no key`);
+  const identity = parseSignedIdentity(requirement["signedIdentity"], where);
+  return { type: "sigstoreSigned", keyPaths, keyData, identity };
 }
 
 function object(value: unknown, file: string, key: string): Record<string, unknown> {

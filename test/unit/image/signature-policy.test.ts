@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { parseReference } from "../../../src/image/reference.ts";
 import {
-  assertAllowed,
   loadSignaturePolicy,
   parseSignaturePolicy,
+  requiredSignatures,
 } from "../../../src/image/signature-policy.ts";
 
 const accept = [{ type: "insecureAcceptAnything" }];
@@ -13,7 +13,7 @@ const reject = [{ type: "reject" }];
 function isAllowed(document: object, reference: string): boolean {
   const policy = parseSignaturePolicy(JSON.stringify(document), "policy.json");
   try {
-    assertAllowed(policy, parseReference(reference));
+    requiredSignatures(policy, parseReference(reference));
     return true;
   } catch (error) {
     assert.match((error as Error).message, /^SignatureValidationFailed: /);
@@ -22,7 +22,7 @@ function isAllowed(document: object, reference: string): boolean {
   }
 }
 
-describe("assertAllowed()", () => {
+describe("requiredSignatures()", () => {
   test("takes the most specific scope", () => {
     const docker = {
       "quay.io": accept,
@@ -47,15 +47,48 @@ describe("assertAllowed()", () => {
     assert.equal(isAllowed({ default: accept, transports: {} }, "busybox"), true);
   });
 
-  test("refuses what asks for a signature, because none can be checked", () => {
-    for (const type of ["signedBy", "sigstoreSigned"])
-      assert.equal(isAllowed({ default: [{ type, keyType: "GPGKeys" }] }, "busybox"), false);
-    assert.equal(isAllowed({ default: [...accept, { type: "signedBy" }] }, "busybox"), false);
+  test("refuses what asks for a signature that cannot be checked", () => {
+    const log = { type: "sigstoreSigned", keyPath: "/k", rekorPublicKeyPath: "/r" };
+    const unsupported = [
+      { type: "signedBy", keyType: "GPGKeys" },
+      { type: "sigstoreSigned", fulcio: {} },
+      log,
+    ];
+    for (const requirement of unsupported) {
+      assert.equal(isAllowed({ default: [requirement] }, "busybox"), false);
+      assert.equal(isAllowed({ default: [...accept, requirement] }, "busybox"), false);
+    }
+  });
+
+  test("gives the signatures that are asked for", () => {
+    const keyData = Buffer.from("pem").toString("base64");
+    const policy = {
+      default: [
+        ...accept,
+        { type: "sigstoreSigned", keyPath: "/a" },
+        { type: "sigstoreSigned", keyDatas: [keyData], signedIdentity: { type: "matchRepository" } },
+      ],
+    };
+    const parsed = parseSignaturePolicy(JSON.stringify(policy), "policy.json");
+    assert.deepEqual(requiredSignatures(parsed, parseReference("busybox")), [
+      {
+        type: "sigstoreSigned",
+        keyPaths: ["/a"],
+        keyData: [],
+        identity: { type: "matchRepoDigestOrExact" },
+      },
+      {
+        type: "sigstoreSigned",
+        keyPaths: [],
+        keyData: [Buffer.from("pem")],
+        identity: { type: "matchRepository" },
+      },
+    ]);
   });
 
   test("accepts everything where there is no policy", async () => {
     assert.equal(await loadSignaturePolicy("/nonexistent/policy.json"), undefined);
-    assertAllowed(undefined, parseReference("busybox"));
+    requiredSignatures(undefined, parseReference("busybox"));
   });
 });
 
@@ -64,6 +97,29 @@ describe("parseSignaturePolicy()", () => {
     ["no JSON", "{", /policy\.json: not JSON/],
     ["no default", "{}", /policy\.json: default/],
     ["an empty list", '{"default":[]}', /default/],
+    ["a signature without a key", '{"default":[{"type":"sigstoreSigned"}]}', /not exactly one of keyPath/],
+    [
+      "two sources of keys",
+      '{"default":[{"type":"sigstoreSigned","keyPath":"a","keyData":"b"}]}',
+      /exactly one/,
+    ],
+    [
+      "an empty list of keys",
+      '{"default":[{"type":"sigstoreSigned","keyPaths":[]}]}',
+      /keyPaths names no key/,
+    ],
+    ["a key that is no text", '{"default":[{"type":"sigstoreSigned","keyPath":1}]}', /keyPath is not text/],
+    ["an unknown key", '{"default":[{"type":"sigstoreSigned","keypath":"a"}]}', /unknown key keypath/],
+    [
+      "an unknown identity",
+      '{"default":[{"type":"sigstoreSigned","keyPath":"a","signedIdentity":{"type":"any"}}]}',
+      /signedIdentity\.type is "any"/,
+    ],
+    [
+      "an identity without its name",
+      '{"default":[{"type":"sigstoreSigned","keyPath":"a","signedIdentity":{"type":"exactRepository"}}]}',
+      /signedIdentity\.dockerRepository/,
+    ],
     ["an unknown type", '{"default":[{"type":"maybe"}]}', /unknown requirement "maybe"/],
     [
       "a broken scope",
