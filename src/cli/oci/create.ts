@@ -4,12 +4,21 @@ import type { Verb } from "./verb.ts";
 
 /** Shared by create and run. */
 export const createFlags: FlagTable = {
-  bundle: { short: "b", takes: "text" },
-  "console-socket": { takes: "text" },
-  "pid-file": { takes: "text" },
-  "preserve-fds": { takes: "text" },
-  "no-pivot": {},
-  "no-new-keyring": {},
+  bundle: {
+    short: "b",
+    takes: "text",
+    value: "DIR",
+    help: "where config.json and the root filesystem are (.)",
+  },
+  "console-socket": { takes: "text", value: "SOCKET", help: "unix socket that receives the terminal" },
+  "pid-file": { takes: "text", value: "FILE", help: "where the pid is written" },
+  "preserve-fds": {
+    takes: "text",
+    value: "N",
+    help: "so many descriptors from 3 on are given to the container",
+  },
+  "no-pivot": { help: "chroot in place of pivot_root, for a root in memory" },
+  "no-new-keyring": { help: "the container keeps the session keyring of the caller" },
 };
 
 export function createOptions(id: string, flags: ParsedFlags, keepsTerminal: boolean): CreateOptions {

@@ -5,6 +5,10 @@ export interface Flag {
   short?: string;
   /** "text" takes a value, "list" takes one each time it is given. */
   takes?: "text" | "list";
+  /** What the value is, for the help: "FILE". */
+  value?: string;
+  /** One line. */
+  help: string;
 }
 
 export type FlagTable = Readonly<Record<string, Flag>>;
@@ -85,4 +89,15 @@ export function countOf(flags: ParsedFlags, name: string): number {
   if (!/^\d{1,6}$/.test(text))
     throw new UsageError(`invalid value ${JSON.stringify(text)} for flag -${name}`);
   return Number(text);
+}
+
+/** The options, one a line with what they do. */
+export function formatFlags(table: FlagTable): string {
+  const rows = Object.entries(table).map(([name, flag]): [string, string] => {
+    const short = flag.short === undefined ? "    " : `-${flag.short}, `;
+    const value = flag.takes === undefined ? "" : ` ${flag.value ?? "VALUE"}`;
+    return [`  ${short}--${name}${value}`, flag.help + (flag.takes === "list" ? "; again and again" : "")];
+  });
+  const width = Math.max(...rows.map(([option]) => option.length)) + 2;
+  return rows.map(([option, help]) => `${option.padEnd(width)}${help}\n`).join("");
 }

@@ -23,7 +23,10 @@ export const state: Verb = {
 export const list: Verb = {
   operands: "",
   summary: "list containers",
-  flags: { format: { short: "f", takes: "text" }, quiet: { short: "q" } },
+  flags: {
+    format: { short: "f", takes: "text", value: "FORMAT", help: "table or json" },
+    quiet: { short: "q", help: "ids alone" },
+  },
   arity: [0, 0],
   run({ runtime: { store }, flags, print }) {
     const format = formatOf(flags);
@@ -70,7 +73,7 @@ export function formatList(states: readonly PublicState[]): string {
 export const ps: Verb = {
   operands: "CONTAINER [PS-OPTION...]",
   summary: "list the processes of a container",
-  flags: { format: { short: "f", takes: "text" } },
+  flags: { format: { short: "f", takes: "text", value: "FORMAT", help: "table or json" } },
   arity: [1, Infinity],
   passesRest: true,
   async run({ runtime: { store }, flags, operands, print }) {
@@ -102,7 +105,10 @@ export function linesOf(output: string, pids: ReadonlySet<number>): string {
 export const events: Verb = {
   operands: "CONTAINER",
   summary: "print what a container uses, again and again or once",
-  flags: { stats: {}, interval: { takes: "text" } },
+  flags: {
+    stats: { help: "print once and end" },
+    interval: { takes: "text", value: "DURATION", help: "time from one to the next (5s)" },
+  },
   arity: [1, 1],
   async run({ runtime, flags, operands, print }) {
     const [id = ""] = operands;

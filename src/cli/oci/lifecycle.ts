@@ -18,7 +18,7 @@ export const start: Verb = {
 export const kill: Verb = {
   operands: "CONTAINER [SIGNAL]",
   summary: "send a signal, SIGTERM if none is named",
-  flags: { all: { short: "a" } },
+  flags: { all: { short: "a", help: "to all processes of the container" } },
   arity: [1, 2],
   run({ runtime, operands, flags }) {
     const [id = "", signal = "SIGTERM"] = operands;
@@ -30,7 +30,7 @@ export const kill: Verb = {
 export const deleteVerb: Verb = {
   operands: "CONTAINER",
   summary: "remove what is left of a container",
-  flags: { force: { short: "f" } },
+  flags: { force: { short: "f", help: "a running container is killed first" } },
   arity: [1, 1],
   async run({ runtime, operands, flags, warn }) {
     (await deleteContainer(runtime, operands[0] ?? "", flags.switches.has("force"))).forEach(warn);

@@ -7,19 +7,25 @@ import type { HelperBinary } from "../../linux/helper-binary.ts";
 import type { SystemdCgroupManager } from "../../linux/systemd/systemd-cgroup-manager.ts";
 import type { Runtime } from "../../oci/runtime/runtime.ts";
 import { UsageError } from "../command.ts";
-import { parseFlags, type FlagTable, type ParsedFlags } from "./flags.ts";
+import { formatFlags, parseFlags, type Flag, type FlagTable, type ParsedFlags } from "./flags.ts";
 import type { Verb } from "./verb.ts";
 
+const helpFlag: Flag = { short: "h", help: "print this" };
+
 const globalFlags: FlagTable = {
-  root: { takes: "text" },
-  log: { takes: "text" },
-  "log-format": { takes: "text" },
-  debug: {},
-  "systemd-cgroup": {},
-  rootless: { takes: "text" },
-  criu: { takes: "text" },
-  version: { short: "v" },
-  help: { short: "h" },
+  root: { takes: "text", value: "DIR", help: "where the state of containers is kept (/run/cricket-oci)" },
+  log: { takes: "text", value: "FILE", help: "where errors and warnings are written too" },
+  "log-format": { takes: "text", value: "FORMAT", help: "text or json" },
+  debug: { help: "accepted: there is nothing more to say" },
+  "systemd-cgroup": { help: "cgroups are those of systemd: cgroupsPath is slice:prefix:name" },
+  rootless: {
+    takes: "text",
+    value: "VALUE",
+    help: "accepted, as with runc; whether root is there is found out",
+  },
+  criu: { takes: "text", value: "PATH", help: "accepted, as with runc: criu is looked for in PATH" },
+  version: { short: "v", help: "print the version" },
+  help: helpFlag,
 };
 
 const verbs: Readonly<Record<string, () => Promise<Verb>>> = {
@@ -56,8 +62,15 @@ export async function runOci(argv: readonly string[]): Promise<number> {
   }
   const [name = "help", ...rest] = globals.operands;
   if (globals.switches.has("version")) return printVersion();
+  const [verbToExplain] = rest;
+  if (name === "help" && verbToExplain !== undefined) return tryVerb(verbToExplain, ["--help"], globals);
   if (name === "help" || globals.switches.has("help")) return printHelp();
   return tryVerb(name, rest, globals);
+}
+
+interface NamedVerb {
+  name: string;
+  verb: Verb;
 }
 
 /** A log that cannot be written is said before anything is done: engines read errors from nowhere else. */
@@ -76,7 +89,7 @@ async function tryVerb(name: string, argv: readonly string[], globals: ParsedFla
   let verb: Verb | undefined;
   try {
     verb = await loadVerb(name);
-    return verb === undefined ? unknownVerb(name, globals) : await runVerb(verb, argv, globals);
+    return verb === undefined ? unknownVerb(name, globals) : await runVerb({ name, verb }, argv, globals);
   } catch (error) {
     const prefix = verb?.failure === undefined || error instanceof UsageError ? "" : `${verb.failure}: `;
     report(globals, "error", prefix + messageOf(error));
@@ -95,12 +108,14 @@ async function loadVerb(name: string): Promise<Verb | undefined> {
   return load?.();
 }
 
-async function runVerb(verb: Verb, argv: readonly string[], globals: ParsedFlags): Promise<number> {
-  const flags = parseFlags(argv, { ...verb.flags, help: { short: "h" } }, verb.passesRest !== true);
-  if (flags.switches.has("help")) {
-    process.stdout.write(`${verb.summary}\n\nusage: cricket oci VERB [OPTION...] ${verb.operands}\n`);
-    return 0;
-  }
+async function runVerb(
+  { name, verb }: NamedVerb,
+  argv: readonly string[],
+  globals: ParsedFlags,
+): Promise<number> {
+  const table = { ...verb.flags, help: helpFlag };
+  const flags = parseFlags(argv, table, verb.passesRest !== true);
+  if (flags.switches.has("help")) return printVerbHelp({ name, verb }, table);
   const { operands } = flags;
   const [least, most] = verb.arity;
   if (operands.length < least || operands.length > most)
@@ -175,10 +190,22 @@ async function printVersion(): Promise<number> {
   return 0;
 }
 
-function printHelp(): number {
-  const options = Object.keys(globalFlags).map((name) => `--${name}`);
+async function printHelp(): Promise<number> {
+  const loaded = await Promise.all(
+    Object.entries(verbs).map(async ([name, load]) => [name, await load()] as const),
+  );
+  const width = Math.max(...loaded.map(([name]) => name.length)) + 2;
+  const summaries = loaded.map(([name, { summary }]) => `  ${name.padEnd(width)}${summary}\n`).join("");
   process.stdout.write(
-    `usage: cricket oci [OPTION...] VERB [OPTION...] [OPERAND...]\n\noptions: ${options.join(" ")}\nverbs: ${Object.keys(verbs).join(" ")}\n`,
+    `usage: cricket oci [OPTION...] VERB [OPTION...] [OPERAND...]\n\nverbs; VERB --help tells their options:\n${summaries}\noptions:\n${formatFlags(globalFlags)}`,
+  );
+  return 0;
+}
+
+function printVerbHelp({ name, verb }: NamedVerb, table: FlagTable): number {
+  const operands = verb.operands === "" ? "" : ` ${verb.operands}`;
+  process.stdout.write(
+    `${verb.summary}\n\nusage: cricket oci ${name} [OPTION...]${operands}\n\noptions:\n${formatFlags(table)}`,
   );
   return 0;
 }

@@ -11,7 +11,12 @@ import type { Verb, VerbContext } from "./verb.ts";
 export const run: Verb = {
   operands: "CONTAINER",
   summary: "create and start a container; in the foreground wait for its end and delete it",
-  flags: { ...createFlags, detach: { short: "d" }, keep: {}, "no-subreaper": {} },
+  flags: {
+    ...createFlags,
+    detach: { short: "d", help: "return when the container runs" },
+    keep: { help: "the container is not deleted when it ends" },
+    "no-subreaper": { help: "orphans of the container are left to the next subreaper" },
+  },
   arity: [1, 1],
   failure: "run failed",
   run(context) {

@@ -10,7 +10,10 @@ import type { Verb } from "./verb.ts";
 export const spec: Verb = {
   operands: "",
   summary: "write a config.json to begin with",
-  flags: { bundle: { short: "b", takes: "text" }, rootless: {} },
+  flags: {
+    bundle: { short: "b", takes: "text", value: "DIR", help: "where config.json is written (.)" },
+    rootless: { help: "for a user that is not root" },
+  },
   arity: [0, 0],
   run({ flags }) {
     const path = join(flags.texts.get("bundle") ?? ".", "config.json");

@@ -2,12 +2,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { UsageError } from "../../../../src/cli/command.ts";
-import { countOf, parseFlags, type FlagTable } from "../../../../src/cli/oci/flags.ts";
+import { countOf, formatFlags, parseFlags, type FlagTable } from "../../../../src/cli/oci/flags.ts";
 
 const table: FlagTable = {
-  force: { short: "f" },
-  bundle: { short: "b", takes: "text" },
-  env: { short: "e", takes: "list" },
+  force: { short: "f", help: "now" },
+  bundle: { short: "b", takes: "text", value: "DIR", help: "the bundle" },
+  env: { short: "e", takes: "list", help: "a variable" },
 };
 
 function parsed(argv: string[], interleaved: boolean): unknown {
@@ -56,9 +56,20 @@ test("`parseFlags()` throws nothing but UsageError, whatever it reads", () => {
 });
 
 test("`countOf()` refuses what is not a count", () => {
-  const counts: FlagTable = { n: { takes: "text" } };
+  const counts: FlagTable = { n: { takes: "text", help: "how many" } };
   assert.equal(countOf(parseFlags(["-n", "3"], counts, true), "n"), 3);
   assert.equal(countOf(parseFlags([], counts, true), "n"), 0);
   for (const value of ["-1", "x", "1.5", ""])
     assert.throws(() => countOf(parseFlags([`-n=${value}`], counts, true), "n"), UsageError);
+});
+
+test("`formatFlags()` prints an option a line, in columns", () => {
+  assert.equal(
+    formatFlags({ ...table, "no-pivot": { help: "chroot" } }),
+    `  -f, --force       now
+  -b, --bundle DIR  the bundle
+  -e, --env VALUE   a variable; again and again
+      --no-pivot    chroot
+`,
+  );
 });
