@@ -16,7 +16,7 @@ const globalFlags: FlagTable = {
   root: { takes: "text", value: "DIR", help: "where the state of containers is kept (/run/cricket-oci)" },
   log: { takes: "text", value: "FILE", help: "where errors and warnings are written too" },
   "log-format": { takes: "text", value: "FORMAT", help: "text or json" },
-  debug: { help: "accepted: there is nothing more to say" },
+  debug: { help: "the log also has every step of a launch" },
   "systemd-cgroup": { help: "cgroups are those of systemd: cgroupsPath is slice:prefix:name" },
   rootless: {
     takes: "text",
@@ -139,6 +139,7 @@ async function openRuntime(globals: ParsedFlags): Promise<Runtime> {
     store: new RuntimeStore(globals.texts.get("root") ?? defaultRoot),
     helper,
     usesSystemd: globals.switches.has("systemd-cgroup"),
+    debug: globals.switches.has("debug") ? (message) => report(globals, "debug", message) : undefined,
     systemd: () => (systemd ??= openSystemd(helper)),
   };
 }
@@ -165,7 +166,7 @@ function helperDirectory(): string {
 }
 
 /** One line on standard error; with --log also into the file, in the form that engines read. */
-function report(globals: ParsedFlags, level: "error" | "warning", message: string): void {
+function report(globals: ParsedFlags, level: "debug" | "error" | "warning", message: string): void {
   const time = new Date().toISOString().replace(/\.\d+Z$/, "Z");
   const text = `time=${JSON.stringify(time)} level=${level} msg=${JSON.stringify(message)}`;
   const log = globals.texts.get("log") ?? "";

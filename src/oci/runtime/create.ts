@@ -35,6 +35,7 @@ import { prepareIntelRdt } from "./intel-rdt.ts";
 import type { MovedNetDevices } from "./net-devices.ts";
 import { readBundle } from "./read-bundle.ts";
 import { cgroupsOf, type Runtime } from "./runtime.ts";
+import { traceLaunch } from "./trace-launch.ts";
 import { sendListener } from "../seccomp-listener.ts";
 
 export interface CreateOptions {
@@ -190,6 +191,7 @@ async function launch(runtime: Runtime, request: Launch): Promise<DetachedProces
   const { state, spec, options, devices, hooks } = request;
   const { store } = runtime;
   const program = programOf(runtime, request, descriptors);
+  await traceLaunch(runtime, program);
   const gate = descriptors.add(listenAtGate(store.directory(state.id)));
   const creating = (pid: number) => ({ ...store.describe(state), pid, status: "creating" as const });
   return spawnDetached(runtime.helper(), program, {

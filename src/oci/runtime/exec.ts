@@ -20,6 +20,7 @@ import { intelRdtTasks } from "./intel-rdt.ts";
 import { readProcess, type Checked } from "./read-bundle.ts";
 import type { Runtime } from "./runtime.ts";
 import { sendListener, type NotifiedState } from "../seccomp-listener.ts";
+import { traceLaunch } from "./trace-launch.ts";
 
 export interface ExecOptions {
   id: string;
@@ -68,6 +69,7 @@ export async function execInContainer(runtime: Runtime, options: ExecOptions): P
   const rdtTasks = intelRdtTasks(state.id, spec.linux?.intelRdt);
   const cgroup = descriptors.use(joinTasks(joinCgroup(runtime, state, options.cgroup), rdtTasks));
   const program = programOf(runtime, { ...state, cgroup }, { ...spec, process }, descriptors);
+  await traceLaunch(runtime, program);
   try {
     const ran = await spawnDetached(runtime.helper(), program, {
       ...(process.terminal === true ? {} : { stdio: [0, 1, 2] as const }),

@@ -12,6 +12,8 @@ export interface Runtime {
   usesSystemd: boolean;
   /** Loaded by the verbs that make, change or remove a scope. */
   systemd: () => Promise<SystemdCgroupManager>;
+  /** --debug: takes a line of the log. */
+  debug?: ((message: string) => void) | undefined;
 }
 
 /** Who made the container's cgroup, whatever the command line says now. */

@@ -247,4 +247,15 @@ describe("cricket oci", requires("root", "package:busybox-static"), () => {
     assert.match(await fails("--log-format", "xml", "list"), /invalid log-format: xml/);
     assert.match(await fails("--log", "/nowhere/log", "list"), /--log: .*ENOENT/);
   });
+
+  it("writes every step of a launch into --log with --debug", async () => {
+    const id = fixture.newId();
+    const log = join(fixture.directory, "debug.log");
+    fixture.write(["true"]);
+    await ok("--debug", "--log", log, "run", id);
+    const lines = readFileSync(log, "utf8").split("\n");
+    const steps = lines.filter((line) => line.includes("level=debug"));
+    assert.match(steps[0] ?? "", /msg="step 1 of \d+: fork /);
+    assert.match(steps.at(-1) ?? "", /msg="step (\d+) of \1: exec \\"true\\",/);
+  });
 });
