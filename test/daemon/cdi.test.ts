@@ -9,6 +9,7 @@ import type { v1 } from "../../cri-api/runtime/v1/api.js";
 import { startNode, type TestNode, type TestPod } from "../support/node.ts";
 import { TestPlugin } from "../support/nri-plugin.ts";
 import { requires } from "../support/requires.ts";
+import { execIn, security, withPod as withUserNamespacePod } from "./user-namespace-pods.ts";
 
 describe("a CDI device", requires("root", "overlay", "package:busybox-static"), () => {
   let node: TestNode;
@@ -78,6 +79,15 @@ describe("a CDI device", requires("root", "overlay", "package:busybox-static"), 
     assert.match(seen, / 1, +7 .*\/dev\/gpu0$/m);
     assert.match(seen, /No space left on device/);
     assert.doesNotMatch(seen, /GPU1/);
+  });
+
+  test("belongs to root inside where the pod has a user namespace", requires("user-namespaces"), async () => {
+    await withUserNamespacePod(node, { name: "cdi-userns" }, async (mapped) => {
+      const more = { ...security(), CDIDevices: [{ name: "vendor.com/gpu=1" }] };
+      const containerId = await mapped.start({ name: "main", command: ["sleep", "1000"], more });
+      const seen = await execIn(node, containerId, "stat -c '%u %g' /vendor/library; cat /vendor/library");
+      assert.equal(seen, "0 0\nfrom the vendor\n");
+    });
   });
 
   test("of an annotation comes beside that of the field", async () => {

@@ -152,7 +152,8 @@ const strictEdits = strict<ContainerEdits>({
   intelRdt: optional(
     strict<CdiRdt>(
       {
-        closID: optional(matching(/^(?!\.{1,2}$)[^/\n]{1,4095}$/, "a name")),
+        // "/" is the root of resctrl.
+        closID: optional(matching(/^(?:\/|(?!\.{1,2}$)[^/\n]{0,4095})$/, "a name")),
         l3CacheSchema: optional(string),
         memBwSchema: optional(string),
         schemata: optional(listOf(string)),

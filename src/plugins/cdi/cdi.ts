@@ -42,10 +42,15 @@ export class Cdi implements LaunchAdjuster {
    */
   async resolve(names: readonly string[], spec: Spec): Promise<LaunchAdjustment[]> {
     const found = await this.#registry.find([...new Set(names)]);
-    const user = spec.process?.user ?? { uid: 0, gid: 0 };
-    return editsOf(found).map(({ edits, name }) => {
+    const facts = {
+      user: spec.process?.user ?? { uid: 0, gid: 0 },
+      isIdmapped: spec.linux?.namespaces?.some(({ type }) => type === "user") === true,
+    };
+    return editsOf(found).flatMap(({ edits, name }) => {
       try {
-        return adjustmentOf(edits, user);
+        // The whole of it takes the place of another device's.
+        const withoutRdt = edits.intelRdt === undefined ? [] : [{ intelRdt: null }];
+        return [...withoutRdt, adjustmentOf(edits, facts)];
       } catch (error) {
         const code = error instanceof CricketError ? error.code : "internal";
         throw new CricketError(code, `CDI device ${name}: ${(error as Error).message}`, { cause: error });
@@ -78,14 +83,23 @@ function editsOf(found: readonly FoundDevice[]): { edits: ContainerEdits; name: 
   });
 }
 
-function adjustmentOf(edits: ContainerEdits, user: { uid: number; gid: number }): LaunchAdjustment {
+/** Of the container so far. */
+interface ContainerFacts {
+  user: { uid: number; gid: number };
+  /** It has a user namespace, whose ids what is bound into it is to be seen in. */
+  isIdmapped: boolean;
+}
+
+function adjustmentOf(edits: ContainerEdits, { user, isIdmapped }: ContainerFacts): LaunchAdjustment {
   const groups = (edits.additionalGids ?? []).filter((gid) => gid !== 0);
   return {
     ...(edits.env === undefined ? {} : { env: edits.env.map(variableOf) }),
     ...(edits.deviceNodes === undefined
       ? {}
       : { devices: edits.deviceNodes.map((node) => grant(node, user)) }),
-    ...(edits.mounts === undefined ? {} : { mounts: edits.mounts.map(mountOf) }),
+    ...(edits.mounts === undefined
+      ? {}
+      : { mounts: edits.mounts.map((mount) => mountOf(mount, isIdmapped)) }),
     ...(edits.netDevices === undefined ? {} : { netDevices: netDevicesOf(edits.netDevices) }),
     ...(edits.hooks === undefined ? {} : { hooks: hooksOf(edits.hooks) }),
     ...(groups.length === 0 ? {} : { additionalGids: groups }),
@@ -108,20 +122,32 @@ function variableOf(line: string): { key: string; value: string } {
  * As the file has it, also in a pod with a user namespace: its root is nobody to the vendor's files, as under every other
  * runtime. Mapped, it could write to those of the host's root; a device that wants that says `idmap` in its options.
  */
-function mountOf({
-  hostPath,
-  containerPath,
-  options = [],
-  type,
-}: CdiMount): NonNullable<LaunchAdjustment["mounts"]>[number] {
+function mountOf(
+  { hostPath, containerPath, options = [], type }: CdiMount,
+  isIdmapped: boolean,
+): NonNullable<LaunchAdjustment["mounts"]>[number] {
   const isBind = options.some((option) => option === "bind" || option === "rbind");
   // Without a word on it, it is a bind mount: that is what hostPath and containerPath are.
   const kind = type === undefined || type === "" || type === "none" ? "bind" : type;
   const asBind = kind === "bind" && !isBind ? ["rbind", ...options] : options;
   return {
     destination: containerPath,
-    mount: { destination: containerPath, source: hostPath, type: isBind ? "bind" : kind, options: asBind },
+    mount: {
+      destination: containerPath,
+      source: hostPath,
+      type: isBind ? "bind" : kind,
+      options: isIdmapped ? withIdmap(asBind) : asBind,
+    },
   };
+}
+
+function withIdmap(options: readonly string[]): string[] {
+  if (options.some((option) => option === "idmap" || option === "ridmap")) return [...options];
+  const own = { bind: "idmap", rbind: "ridmap" };
+  const idmap = options.flatMap((option) =>
+    Object.hasOwn(own, option) ? own[option as keyof typeof own] : [],
+  );
+  return [...options, ...idmap.slice(-1)];
 }
 
 function hooksOf(hooks: readonly CdiHook[]): Hooks {

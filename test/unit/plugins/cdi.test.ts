@@ -6,6 +6,9 @@ import { after, describe, test } from "node:test";
 import fc from "fast-check";
 import { CricketError } from "../../../src/base/errors.ts";
 import { Log } from "../../../src/base/log.ts";
+import { applyAdjustment } from "../../../src/container/apply-adjustment.ts";
+import type { ContainerSpec } from "../../../src/container/build-spec.ts";
+import type { Spec } from "../../../src/oci/spec.ts";
 import { Cdi, requestedDevices } from "../../../src/plugins/cdi/cdi.ts";
 import { CdiRegistry } from "../../../src/plugins/cdi/cdi-registry.ts";
 import { checkCdiSpec, parseQualifiedName } from "../../../src/plugins/cdi/cdi-spec.ts";
@@ -190,11 +193,12 @@ describe("`CdiRegistry`", () => {
 
 describe("`Cdi`", () => {
   const spec = { ociVersion: "1.2.0", process: { cwd: "/", user: { uid: 1000, gid: 2000 } } };
-  const resolve = async (document: object, ...names: string[]) =>
+  const resolveFor = async (container: Spec, document: object, ...names: string[]) =>
     new Cdi({ specDirs: [directory({ "a.json": document })] }, log).resolve(
       names.map((name) => `vendor.com/class=${name}`),
-      spec,
+      container,
     );
+  const resolve = (document: object, ...names: string[]) => resolveFor(spec, document, ...names);
 
   test("does what a file's devices have in common once, then each", async () => {
     const adjustments = await resolve(
@@ -263,6 +267,43 @@ describe("`Cdi`", () => {
         ["tmpfs", ["size=1m"]],
       ],
     );
+  });
+
+  test("maps the ids of bind mounts where the container has a user namespace", async () => {
+    const mounts = [
+      { hostPath: "/a", containerPath: "/b", options: ["ro", "bind"] },
+      { hostPath: "/a", containerPath: "/c" },
+      { hostPath: "/a", containerPath: "/d", options: ["rbind", "idmap"] },
+      { hostPath: "tmpfs", containerPath: "/e", type: "tmpfs", options: ["size=1m"] },
+    ];
+    const own = { ...spec, linux: { namespaces: [{ type: "user" as const, path: "/proc/1/ns/user" }] } };
+    const [adjustment] = await resolveFor(own, minimal({ cdiVersion: "0.4.0" }, { mounts }), "dev");
+    assert.deepEqual(
+      adjustment?.mounts?.map(({ mount }) => mount?.options),
+      [["ro", "bind", "idmap"], ["rbind", "ridmap"], ["rbind", "idmap"], ["size=1m"]],
+    );
+  });
+});
+
+describe("CDI and RDT:", () => {
+  test("the root of resctrl is a class, and a class may be left out", () => {
+    for (const intelRdt of [{ closID: "/" }, { closID: "" }, { l3CacheSchema: "L3:0=f" }])
+      checkCdiSpec(minimal({ cdiVersion: "0.7.0" }, { intelRdt }));
+  });
+
+  test("what one device says takes the place of what another does", async () => {
+    const rdts = [{ closID: "gold", schemata: ["L3:0=f"] }, { closID: "silver" }];
+    const document = minimal({
+      cdiVersion: "1.1.0",
+      devices: rdts.map((intelRdt, index) => ({ name: `d${index}`, containerEdits: { intelRdt } })),
+    });
+    const cdi = new Cdi({ specDirs: [directory({ "a.json": document })] }, log);
+    const adjustments = await cdi.resolve(["vendor.com/class=d0", "vendor.com/class=d1"], {
+      ociVersion: "1.2.0",
+    });
+    let adjusted: ContainerSpec = { spec: { ociVersion: "1.2.0" }, env: [] };
+    for (const adjustment of adjustments) adjusted = applyAdjustment(adjusted, adjustment);
+    assert.deepEqual(adjusted.spec.linux?.intelRdt, { closID: "silver" });
   });
 });
 
