@@ -84,8 +84,16 @@ describe("an NRI plugin", requires("root", "overlay", "package:busybox-static"),
     writeFileSync(script, `#!/bin/sh\nexec ${process.execPath} --import ${loader} ${program}\n`);
     chmodSync(script, 0o755);
     writeFileSync(path.join(plugins!, "07-not-executable"), "");
+    // Others that are no use must not keep it out, or the daemon from starting.
+    const useless = { "06-ends": "exit 3", "08-garbage": "echo garbage; echo garbage >&3; exec sleep 1000" };
+    for (const [name, line] of Object.entries(useless))
+      writeFileSync(path.join(plugins!, name), `#!/bin/sh\n${line}\n`, { mode: 0o755 });
+    writeFileSync(path.join(plugins!, "09-no-program"), "\0garbage", { mode: 0o755 });
+    mkdirSync(path.join(configs!, "09-no-program.conf"));
     writeFileSync(path.join(configs!, "installed.conf"), "INSTALLED=yes");
     await daemon.restart();
+    const { info } = await suite.node.runtime.status({ verbose: true });
+    assert.match(info["nri"] ?? "", /"plugins":\["05-installed"\]/);
     const pod = await suite.node.runPod("nri-installed");
     const containerId = await pod.start({ name: "main", ...sleeping });
     assert.match(await ask(containerId, "env"), /^INSTALLED=yes$/m);
