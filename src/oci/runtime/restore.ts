@@ -86,10 +86,12 @@ export async function restoreContainer(
 }
 
 /** What a restore cannot give is refused before anything is made; what differs is a warning. */
-function checkSpec({ root, process, hooks = {}, linux }: Spec): string[] {
+export function checkSpec({ root, process, hooks = {}, linux }: Spec): string[] {
   if (root === undefined) throw invalidArgument("root is missing");
   if (process?.terminal === true)
     throw failedPrecondition("process.terminal: a container with a terminal cannot be restored");
+  if (linux?.intelRdt !== undefined)
+    throw failedPrecondition("linux.intelRdt: restored processes do not enter groups of resctrl");
   for (const kind of ["prestart", "createRuntime", "createContainer", "startContainer"] as const)
     if ((hooks[kind] ?? []).length > 0)
       throw failedPrecondition(`hooks.${kind}: a restore does not run the hooks of a creation`);
