@@ -98,9 +98,15 @@ export class BridgeNetwork implements PodNetwork {
     this.#log = log;
     const bootId = readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
     this.#addresses = new PodAddresses(config.stateDir, subnets, bootId);
-    this.#bridge = new Bridge({ name: config.bridgeName, subnets, mtu: config.mtu }, this.#socket, log);
+    // Pods that live since before the configuration changed still need their gateway and their rules.
+    const served = [...subnets, ...this.#addresses.formerSubnets];
+    this.#bridge = new Bridge(
+      { name: config.bridgeName, subnets: served, mtu: config.mtu },
+      this.#socket,
+      log,
+    );
     this.#removals = new LinkRemovals(this.#removalSocket, log);
-    this.#firewall = new Firewall({ bridgeName: config.bridgeName, subnets }, findTool, log);
+    this.#firewall = new Firewall({ bridgeName: config.bridgeName, subnets: served }, findTool, log);
     this.#hostPorts = new HostPorts(config.hostPorts, () => this.#firewall.table, log);
   }
 

@@ -25,7 +25,7 @@ import { formatSubnet, type Subnet } from "./subnet.ts";
 
 export interface BridgeOptions {
   name: string;
-  /** One subnet per family. */
+  /** Any number per family; the first one decides the hardware address. */
   subnets: readonly Subnet[];
   /** 0: the MTU of the host's default routes, the smallest of them. */
   mtu: number;

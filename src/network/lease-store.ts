@@ -11,6 +11,10 @@ import { formatSubnet, isPodAddress, type Subnet } from "./subnet.ts";
 const hintFile = "last";
 const hintLength = 40;
 
+export function leaseDirectory(parent: string, subnet: Subnet): string {
+  return join(parent, formatSubnet(subnet).replace("/", "-"));
+}
+
 export class LeaseStore {
   readonly #directory: string;
   readonly #subnet: Subnet;
@@ -23,7 +27,7 @@ export class LeaseStore {
   /** Reads the leases under `parent`/<subnet>, which is made if missing; files that are no leases are removed. */
   constructor(parent: string, subnet: Subnet) {
     this.#subnet = subnet;
-    this.#directory = join(parent, formatSubnet(subnet).replace("/", "-"));
+    this.#directory = leaseDirectory(parent, subnet);
     mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
     this.#load();
     const hint = tryParseIp(readOptional(join(this.#directory, hintFile)).trim());
@@ -66,6 +70,11 @@ export class LeaseStore {
       "resource-exhausted",
       `no free address in ${formatSubnet(this.#subnet)}: ${this.#holders.size} of ${lastPod - firstPod + 1n} are taken`,
     );
+  }
+
+  /** Keeps an address from use that somebody has without a lease of this store. */
+  reserve({ value }: IpAddress): void {
+    if (!this.#holders.has(value)) this.#holders.set(value, "");
   }
 
   /** Idempotent. */

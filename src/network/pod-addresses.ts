@@ -3,23 +3,40 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:f
 import { join } from "node:path";
 import { writeFileAtomic } from "../base/atomic-file.ts";
 import type { IpAddress } from "./ip-address.ts";
-import { LeaseStore } from "./lease-store.ts";
+import { leaseDirectory, LeaseStore } from "./lease-store.ts";
 import type { PodAddress } from "./pod-link.ts";
-import type { Subnet } from "./subnet.ts";
+import { formatSubnet, isPodAddress, parseSubnet, type Subnet } from "./subnet.ts";
+
+interface SubnetLeases {
+  subnet: Subnet;
+  leases: LeaseStore;
+}
 
 export class PodAddresses {
-  readonly #stores: readonly { subnet: Subnet; leases: LeaseStore }[];
+  readonly #stores: readonly SubnetLeases[];
+  /** Of subnets that are configured no more: pods that live on keep their addresses. */
+  readonly #former: readonly SubnetLeases[];
 
   /** Leases lie under `directory`/<subnet>/<address>. Those of an earlier boot are removed: its pods are gone. */
   constructor(directory: string, subnets: readonly Subnet[], bootId: string) {
     mkdirSync(directory, { recursive: true, mode: 0o700 });
     forgetEarlierBoot(directory, bootId);
     this.#stores = subnets.map((subnet) => ({ subnet, leases: new LeaseStore(directory, subnet) }));
+    this.#former = formerSubnets(directory, subnets)
+      .map((subnet) => ({ subnet, leases: new LeaseStore(directory, subnet) }))
+      .filter((former) => isInUse(directory, former));
+    for (const { leases } of this.#former)
+      for (const sandboxId of leases.sandboxIds()) this.#reserve(leases.addressOf(sandboxId));
   }
 
   /** True when no pod has an address. */
   get isEmpty(): boolean {
-    return this.#stores.every(({ leases }) => leases.size === 0);
+    return this.#all().every(({ leases }) => leases.size === 0);
+  }
+
+  /** Subnets that are configured no more, but had pods when this was made. */
+  get formerSubnets(): Subnet[] {
+    return this.#former.map(({ subnet }) => subnet);
   }
 
   /**
@@ -37,21 +54,55 @@ export class PodAddresses {
 
   /** Empty where the sandbox has none. */
   of(sandboxId: string): IpAddress[] {
-    return this.#stores.flatMap(({ leases }) => leases.addressOf(sandboxId) ?? []);
+    return this.#all().flatMap(({ leases }) => leases.addressOf(sandboxId) ?? []);
   }
 
   /** Idempotent. */
   release(sandboxId: string): void {
-    for (const { leases } of this.#stores) leases.release(sandboxId);
+    for (const { leases } of this.#all()) leases.release(sandboxId);
   }
 
   sandboxIds(): Set<string> {
-    return new Set(this.#stores.flatMap(({ leases }) => leases.sandboxIds()));
+    return new Set(this.#all().flatMap(({ leases }) => leases.sandboxIds()));
   }
 
   close(): void {
-    for (const { leases } of this.#stores) leases.close();
+    for (const { leases } of this.#all()) leases.close();
   }
+
+  #all(): SubnetLeases[] {
+    return [...this.#stores, ...this.#former];
+  }
+
+  // The old subnet and the new one may overlap.
+  #reserve(address: IpAddress | undefined): void {
+    if (address === undefined) return;
+    for (const { subnet, leases } of this.#stores) if (isPodAddress(subnet, address)) leases.reserve(address);
+  }
+}
+
+function formerSubnets(directory: string, subnets: readonly Subnet[]): Subnet[] {
+  const configured = new Set(subnets.map(formatSubnet));
+  return readdirSync(directory, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .map(({ name }) => tryParseSubnet(name.replace("-", "/")))
+    .filter((subnet) => subnet !== undefined)
+    .filter((subnet) => !configured.has(formatSubnet(subnet)));
+}
+
+function tryParseSubnet(text: string): Subnet | undefined {
+  try {
+    return parseSubnet(text, "directory");
+  } catch {
+    return undefined;
+  }
+}
+
+function isInUse(directory: string, { subnet, leases }: SubnetLeases): boolean {
+  if (leases.size > 0) return true;
+  leases.close();
+  rmSync(leaseDirectory(directory, subnet), { recursive: true });
+  return false;
 }
 
 const bootFile = "boot-id";

@@ -9,8 +9,18 @@ import { CniHostPorts } from "../../../src/network/cni/cni-host-ports.ts";
 import { parseIp } from "../../../src/network/ip-address.ts";
 import { requires } from "../../support/requires.ts";
 import { until } from "../../support/until.ts";
+import { exchangeTcp } from "./exchange.ts";
 import { enterPrivateNetns } from "./private-netns.ts";
-import { bridgeName, inPod, ip, linkNames, links, makeNetwork, tcpPort } from "./network-fixture.ts";
+import {
+  bridgeName,
+  inPod,
+  ip,
+  leasesIn,
+  linkNames,
+  links,
+  makeNetwork,
+  tcpPort,
+} from "./network-fixture.ts";
 
 const needs = requires("root", "package:iproute2", "package:nftables");
 if (needs.skip === undefined) await enterPrivateNetns();
@@ -209,4 +219,27 @@ test("IPv6 addresses are usable at once, without duplicate address detection", n
   assert.ok(!/tentative|dadfailed/.test(addresses), addresses);
   const host = ip("-6", "addr", "show", "dev", bridgeName);
   assert.ok(host.includes("fd00:199::1/64") && !/tentative|dadfailed/.test(host), host);
+});
+
+test("pods outlive a change of the subnet, whatever ends and starts", needs, async (t) => {
+  const fixture = makeNetwork(t);
+  const neighbour = await fixture.startNeighbour();
+  await neighbour.run({ op: "serveTcp", port: 80, host: "0.0.0.0" });
+  const old = await fixture.startPod();
+  await fixture.network.attach(old.attachRequest([tcpPort(8080, 80)]));
+  await old.run({ op: "serveTcp", port: 80, host: "0.0.0.0" });
+  fixture.config.subnet = "10.198.0.0/24";
+  for (let start = 0; start < 2; start++) {
+    await fixture.network.close();
+    await fixture.restart().recover([old.detachRequest([tcpPort(8080, 80)])]);
+    await fixture.network.check(old.sandboxId);
+  }
+  assert.equal(await old.run({ op: "tcp", host: "192.0.2.2", port: 80, text: "hi" }), "192.0.2.1 hi");
+  assert.equal(await exchangeTcp("127.0.0.1", 8080, "hi"), "10.199.0.1 hi");
+  const fresh = await fixture.startPod();
+  assert.deepEqual((await fixture.network.attach(fresh.attachRequest())).ips, ["10.198.0.2"]);
+  assert.equal(await fresh.run({ op: "tcp", host: "10.199.0.2", port: 80, text: "hi" }), "10.198.0.2 hi");
+  await fixture.network.detach(old.detachRequest());
+  await fixture.network.settle();
+  assert.deepEqual(leasesIn(fixture.config.stateDir), ["10.198.0.2"]);
 });
