@@ -22,6 +22,8 @@ export async function forwardPort(port: number, ends: ForwardEnds, dial: DialPor
   } catch (error) {
     ends.error.end(`error forwarding port ${port}: ${messageOf(error)}`);
     ends.output.end();
+    // What the client has sent meanwhile would hold up all other connections that share its own with this one.
+    ends.input.resume();
     await settled(ends.output);
     return;
   }

@@ -1,6 +1,8 @@
 // Time-outs, TLS and malformed clients of the streaming server, over real sockets.
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { connect, createServer, type AddressInfo, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -224,6 +226,34 @@ test("any order of frames ends or serves its own session, and no other", async (
   );
   assert.equal((await runCommand(execUrl(["x"]))).stdout, "hello");
   await server.close();
+});
+
+test("port-forward: a connection that cannot be made holds up no other, whatever its client sends", async () => {
+  const echo = createServer((socket) => socket.pipe(socket)).listen(0, "127.0.0.1");
+  await once(echo, "listening");
+  const { port: echoPort } = echo.address() as AddressInfo;
+  const dial = async (_sandboxId: string, port: number): Promise<Socket> => {
+    if (port !== echoPort) throw new Error("refused");
+    const socket = connect({ port, host: "127.0.0.1", allowHalfOpen: true });
+    return once(socket, "connect").then(() => socket);
+  };
+  const { server } = await startFakeNode(hello, {}, dial);
+  const url = server.urlOf({ kind: "portforward", sandboxId: "s", ports: [1, echoPort] });
+  const connection = await connectSpdy(url, "portforward.k8s.io");
+  const open = (port: number, type: string): Duplex => {
+    const headers = { port: String(port), requestid: String(port), streamtype: type };
+    return connection.openStream(new Map(Object.entries(headers)));
+  };
+  const failed = open(1, "error");
+  open(1, "data").write(Buffer.alloc(4 << 20));
+  assert.match(await readAll(failed), /error forwarding port 1: refused/);
+  open(echoPort, "error");
+  const data = open(echoPort, "data");
+  data.end("hello");
+  assert.equal(await readAll(data), "hello");
+  connection.destroy();
+  await server.close();
+  echo.close();
 });
 
 test("port-forward: any headers are refused or served, and never end the server", async () => {
