@@ -15,7 +15,7 @@ export interface TransportOptions {
 export type HttpBody = Dispatcher.ResponseData["body"];
 
 export interface HttpRequest {
-  method: "GET" | "POST";
+  method: "GET" | "HEAD" | "POST";
   headers: Record<string, string>;
   body?: string;
   signal: AbortSignal;

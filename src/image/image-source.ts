@@ -20,6 +20,11 @@ export class ImageSource {
     });
   }
 
+  /** What the reference names now, as the first that answers tells; see RegistryClient.headManifest. */
+  headManifest(target: string, signal: AbortSignal): Promise<string | undefined> {
+    return this.#first(signal, (client) => client.headManifest(target, signal));
+  }
+
   /** A manifest that belongs to the image and lies beside it. Who serves it has not shown that it has the layers. */
   fetchBeside(target: string, signal: AbortSignal): Promise<FetchedManifest> {
     return this.#first(signal, (client) => client.fetchManifest(target, signal));

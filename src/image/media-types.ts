@@ -3,8 +3,8 @@ import type { LayerCompression } from "../snapshot/layer-store.ts";
 
 export const ociManifest = "application/vnd.oci.image.manifest.v1+json";
 export const ociIndex = "application/vnd.oci.image.index.v1+json";
-export const dockerManifest = "application/vnd.docker.distribution.manifest.v2+json";
-export const dockerList = "application/vnd.docker.distribution.manifest.list.v2+json";
+const dockerManifest = "application/vnd.docker.distribution.manifest.v2+json";
+const dockerList = "application/vnd.docker.distribution.manifest.list.v2+json";
 
 /** Accept of a manifest request: what this client can read. */
 export const manifestAccept = [ociIndex, ociManifest, dockerList, dockerManifest].join(", ");

@@ -93,6 +93,12 @@ async function pullReference(
   report({ phase: "resolving", reference: formatReference(reference) });
   const { tokens, authFiles, platform } = parts;
   const source = await openSource({ reference, auth, conf, authFiles, transport, tokens });
+  // With signatures to check it is not enough that nothing has changed: they may have been withdrawn.
+  const unchanged = signatures.length > 0 ? undefined : await findUnchanged(parts, reference, source, signal);
+  if (unchanged !== undefined) {
+    report({ phase: "done", imageId: unchanged });
+    return unchanged;
+  }
   const resolved = await resolveManifest(source, reference, platform, signal);
   const digests = [resolved.digest, resolved.topDigest];
   await checkSignatures({ source, reference, digests }, signatures, signal);
@@ -102,6 +108,21 @@ async function pullReference(
     (await fetchImage(parts, pull, { reference, source, resolved }));
   report({ phase: "done", imageId });
   return imageId;
+}
+
+/** The image that has this name here already, if the registry still has the same under it: `imagePullPolicy: Always`. */
+async function findUnchanged(
+  { images }: PullParts,
+  reference: ImageReference,
+  source: ImageSource,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  if (images.find(reference) === undefined) return undefined;
+  const target = reference.digest ?? reference.tag ?? "latest";
+  const digest = await source.headManifest(target, signal);
+  // Looked up only now: it may have been removed meanwhile.
+  const known = images.find(reference);
+  return known?.repoDigests.includes(`${repositoryOf(reference)}@${digest}`) === true ? known.id : undefined;
 }
 
 /** Gives the image a name more if all of it is here already. */

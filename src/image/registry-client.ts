@@ -1,5 +1,6 @@
 // One repository on one registry: OCI distribution-spec, the pull half.
-import { CricketError, messageOf, notFound } from "../base/errors.ts";
+import { CricketError, hasCode, messageOf, notFound } from "../base/errors.ts";
+import { isSha256Digest } from "../snapshot/chain-id.ts";
 import { printable, verifyDigest, digestOf } from "./digest.ts";
 import {
   discardBody,
@@ -37,7 +38,7 @@ export interface BlobBody {
   explain(error: unknown): CricketError;
 }
 
-export const manifestLimitBytes = 4 * 1024 * 1024;
+const manifestLimitBytes = 4 * 1024 * 1024;
 export const configLimitBytes = 4 * 1024 * 1024;
 const errorBodyLimitBytes = 1024 * 1024;
 const redirectLimit = 5;
@@ -46,6 +47,15 @@ export interface RegistryClientOptions {
   endpoint: RegistryEndpoint;
   transport: HttpTransport;
   auth: RegistryAuth;
+}
+
+interface Ask {
+  method: "GET" | "HEAD";
+  /** Below the repository. */
+  path: string;
+  headers: Record<string, string>;
+  /** For errors. */
+  what: string;
 }
 
 /** An answer and where it came from after redirects. */
@@ -72,7 +82,7 @@ export class RegistryClient {
    */
   async fetchManifest(target: string, signal: AbortSignal): Promise<FetchedManifest> {
     const what = `manifest ${target} of ${this.#name()}`;
-    const { answer, url } = await this.#get(`manifests/${target}`, { accept: manifestAccept }, signal, what);
+    const { answer, url } = await this.#get(`manifests/${target}`, what, signal, { accept: manifestAccept });
     const bytes = await this.#read(answer, url, manifestLimitBytes, { what, signal });
     const digest = digestOf(bytes);
     if (target.startsWith("sha256:")) verifyDigest(bytes, target, what);
@@ -81,10 +91,32 @@ export class RegistryClient {
     return { bytes, contentType: answer.header("content-type"), digest };
   }
 
+  /**
+   * Asks for the digest of a manifest and fetches nothing: registries that limit pulls do not count it. Undefined where
+   * the registry does not tell. Throws as fetchManifest.
+   */
+  async headManifest(target: string, signal: AbortSignal): Promise<string | undefined> {
+    const what = `manifest ${target} of ${this.#name()}`;
+    const headers = { accept: manifestAccept };
+    try {
+      const { answer } = await this.#ask(
+        { method: "HEAD", path: `manifests/${target}`, headers, what },
+        signal,
+      );
+      await discardBody(answer.body);
+      const digest = answer.header("docker-content-digest");
+      return isSha256Digest(digest) ? digest : undefined;
+    } catch (error) {
+      // Some know GET alone.
+      if (hasCode(error, "failed-precondition")) return undefined;
+      throw error;
+    }
+  }
+
   /** Fetches a small blob whole and verifies its digest. */
   async fetchBlob(digest: string, limitBytes: number, signal: AbortSignal): Promise<Buffer> {
     const what = `blob ${digest} of ${this.#name()}`;
-    const { answer, url } = await this.#get(`blobs/${digest}`, {}, signal, what);
+    const { answer, url } = await this.#get(`blobs/${digest}`, what, signal);
     const bytes = await this.#read(answer, url, limitBytes, { what, signal });
     verifyDigest(bytes, digest, what);
     return bytes;
@@ -94,7 +126,7 @@ export class RegistryClient {
   async openBlob(digest: string, offset: number, signal: AbortSignal): Promise<BlobBody> {
     const what = `blob ${digest} of ${this.#name()}`;
     const headers: Record<string, string> = offset === 0 ? {} : { range: `bytes=${offset}-` };
-    const { answer, url } = await this.#get(`blobs/${digest}`, headers, signal, what);
+    const { answer, url } = await this.#get(`blobs/${digest}`, what, signal, headers);
     const explain = (error: unknown): CricketError => this.#transport.explain(error, url, signal);
     const length = /^\d+$/.test(answer.header("content-length"))
       ? Number(answer.header("content-length"))
@@ -120,51 +152,46 @@ export class RegistryClient {
     return `${this.endpoint.host}/${this.endpoint.repository}`;
   }
 
-  /** A GET that was answered with 200 or 206. Busy and failing registries are asked again, a few times. */
-  async #get(
+  #get(
     path: string,
-    headers: Record<string, string>,
-    signal: AbortSignal,
     what: string,
+    signal: AbortSignal,
+    headers: Record<string, string> = {},
   ): Promise<Reply> {
+    return this.#ask({ method: "GET", path, headers, what }, signal);
+  }
+
+  /** An answer of 200 or 206. Busy and failing registries are asked again, a few times. */
+  async #ask(ask: Ask, signal: AbortSignal): Promise<Reply> {
     const base = await this.#baseUrl(signal);
-    const url = new URL(`/v2/${this.endpoint.repository}/${path}`, base);
+    const url = new URL(`/v2/${this.endpoint.repository}/${ask.path}`, base);
     for (let attempt = 1; ; attempt++) {
       throwIfAborted(signal);
-      const reply = await this.#tryAuthorized(url, headers, signal, attempt);
+      const reply = await this.#tryAuthorized(url, ask, signal, attempt);
       if (reply?.answer.status === 200 || reply?.answer.status === 206) return reply;
       const delayMs = reply === undefined ? firstRetryDelayMs : retryDelayMs(reply.answer, attempt);
       if (reply !== undefined && delayMs === undefined)
-        throw await this.#failure(reply.answer, reply.url, what);
+        throw await this.#failure(reply.answer, reply.url, ask.what);
       if (reply !== undefined) await discardBody(reply.answer.body);
       await waitBeforeRetry(delayMs ?? 0, signal);
     }
   }
 
   /** Undefined when the connection was dropped and another attempt is left. */
-  async #tryAuthorized(
-    url: URL,
-    headers: Record<string, string>,
-    signal: AbortSignal,
-    attempt: number,
-  ): Promise<Reply | undefined> {
+  async #tryAuthorized(url: URL, ask: Ask, signal: AbortSignal, attempt: number): Promise<Reply | undefined> {
     try {
-      return await this.#authorized(url, headers, signal);
+      return await this.#authorized(url, ask, signal);
     } catch (error) {
       if (attempt < requestAttempts && isDroppedConnection(error)) return undefined;
       throw error;
     }
   }
 
-  async #authorized(url: URL, headers: Record<string, string>, signal: AbortSignal): Promise<Reply> {
+  async #authorized(url: URL, ask: Ask, signal: AbortSignal): Promise<Reply> {
     // Twice: a token from the cache may be too old, and then the new one is to be tried.
     for (let answered = 0; ; answered++) {
       const used = this.#auth.authorization();
-      const reply = await this.#follow(
-        url,
-        used === undefined ? headers : { ...headers, authorization: used },
-        signal,
-      );
+      const reply = await this.#follow(url, ask, used, signal);
       if (reply.answer.status !== 401 || reply.url.origin !== url.origin) return reply;
       const challenges = reply.answer.headers("www-authenticate");
       await discardBody(reply.answer.body);
@@ -174,14 +201,18 @@ export class RegistryClient {
   }
 
   /** Follows redirects; another origin gets no Authorization header (CVE-2020-15157), and https is never left. */
-  async #follow(start: URL, headers: Record<string, string>, signal: AbortSignal): Promise<Reply> {
+  async #follow(
+    start: URL,
+    { method, headers }: Ask,
+    authorization: string | undefined,
+    signal: AbortSignal,
+  ): Promise<Reply> {
     let url = start;
     for (let redirects = 0; ; redirects++) {
-      const { authorization, ...open } = headers;
       const isOwn = url.origin === start.origin;
       const answer = await this.#transport.request(url, {
-        method: "GET",
-        headers: isOwn && authorization !== undefined ? { ...open, authorization } : open,
+        method,
+        headers: isOwn && authorization !== undefined ? { ...headers, authorization } : headers,
         signal,
         acceptAnyCertificate: this.endpoint.insecure && url.hostname === start.hostname,
       });

@@ -7,7 +7,7 @@ import { badArchive, type SparseMap, type SparseSegment } from "./tar-entry.ts";
 const maxSegments = 65_536;
 
 /** The numeric fields of a header block: octal text, or base 256 when the first bit is set. */
-export function parseHeaderNumber(field: Buffer): number {
+function parseHeaderNumber(field: Buffer): number {
   const first = field[0] ?? 0;
   let value = 0;
   if ((first & 0x80) !== 0) {

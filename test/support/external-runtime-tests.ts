@@ -24,7 +24,7 @@ export const status = (wanted: string) => (error: unknown) => {
   return true;
 };
 
-export const pidOf = async (node: TestNode, containerId: string): Promise<number> => {
+const pidOf = async (node: TestNode, containerId: string): Promise<number> => {
   const { info } = await node.runtime.containerStatus({ containerId, verbose: true });
   return (JSON.parse(info["info"] ?? "{}") as { pid: number }).pid;
 };

@@ -99,7 +99,7 @@ export async function stopProcess(server: ChildProcess): Promise<void> {
 }
 
 /** Pushes blobs, then manifests, then the tag. Returns the reference. */
-export async function pushImage(
+async function pushImage(
   address: string,
   name: { repository: string; tag: string },
   image: TestImage,

@@ -88,7 +88,7 @@ export const digestOf = (bytes: Uint8Array): string =>
 export const thisArchitecture = process.arch === "x64" ? "amd64" : process.arch;
 
 /** An uncompressed tar archive of the entries. */
-export async function buildTar(entries: readonly LayerEntry[]): Promise<Buffer> {
+async function buildTar(entries: readonly LayerEntry[]): Promise<Buffer> {
   const archive = pack();
   const chunks: Buffer[] = [];
   archive.on("data", (chunk: Buffer) => chunks.push(chunk));
@@ -121,7 +121,7 @@ function tarHeader(entry: LayerEntry): Headers {
 }
 
 /** Compresses a tar archive into a layer. zstd wants the package zstd. */
-export function layerOfTar(tar: Buffer, compression: Compression = "gzip"): Layer {
+function layerOfTar(tar: Buffer, compression: Compression = "gzip"): Layer {
   const blob = compress(tar, compression);
   return { blob, digest: digestOf(blob), diffId: digestOf(tar), compression };
 }
