@@ -138,14 +138,14 @@ export class Plugin {
   /**
    * Its answer; undefined where it has not asked for the event, and where it is closed now because it did not answer
    * (in time, or with what can be understood): the others go on without it.
-   * @throws RemoteError when it refuses
+   * @throws CricketError when it refuses, or the message is too long to be sent: that is not the plugin's fault
    */
   async ask<Sent, Received>(call: Call<Sent, Received>, message: Sent): Promise<Received | undefined> {
     if (!this.wants(call.event)) return undefined;
     try {
       return call.response.decode(await this.#relay(call.method, call.request.encode(message).finish()));
     } catch (error) {
-      if (error instanceof RemoteError)
+      if (error instanceof RemoteError || isTooLong(error))
         throw new CricketError(error.code, `plugin ${this.name}, ${call.method}: ${error.message}`, {
           cause: error,
         });
@@ -244,4 +244,8 @@ export class Plugin {
     this.#client.close(reason);
     this.#options.onClose(reason);
   }
+}
+
+function isTooLong(error: unknown): error is CricketError {
+  return error instanceof CricketError && error.code === "resource-exhausted";
 }

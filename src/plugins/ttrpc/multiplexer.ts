@@ -91,7 +91,7 @@ export class Multiplexer {
         this.#socket.uncork();
         // Not reading from who does not read would be a deadlock where both have much to say.
         if (this.#socket.writableLength > maxQueuedBytes)
-          this.close(new CricketError("resource-exhausted", "the other side does not read"));
+          this.close(new CricketError("unavailable", "the other side does not read"));
       },
     };
   }

@@ -62,6 +62,21 @@ test("a plugin that comes before a pod's turn is told of it by the event alone",
   await host.close();
 });
 
+test("a container that no message can hold is refused, and costs no plugin", async () => {
+  const host = hostWith([]);
+  const plugin = await join(host, "10-first");
+  const container = { id: "big", args: ["x".repeat(5 * 1024 * 1024)] };
+  await assert.rejects(host.askContainer("startContainer", { container }), {
+    code: "resource-exhausted",
+    message: /^plugin 10-first, StartContainer: a message of \d+ bytes is too long/,
+  });
+  await host.tellContainer("removeContainer", { container });
+  await host.askContainer("startContainer", { container: { id: "small" } });
+  assert.deepEqual(plugin.methods("small"), ["StartContainer"]);
+  assert.deepEqual(host.names(), ["10-first"]);
+  await host.close();
+});
+
 test("a plugin too many is turned away, and its program is ended", async () => {
   const host = hostWith([]);
   const open = Array.from({ length: 64 }, () => {
