@@ -14,7 +14,7 @@ const descriptions: Descriptions = {
   newSession: () => "make a session",
   newKeyring: (step) => `make session keyring ${step.name}`,
   parentDeathSignal: () => "set the parent death signal",
-  joinCgroup: () => "join the cgroup",
+  joinCgroup: (step) => (step.of === "resctrl" ? "enter the groups of resctrl" : "join the cgroup"),
   rlimit: (step) => `set resource limit ${step.resource}`,
   writeProc: (step) => `write ${step.path}`,
   sethostname: (step) => `set hostname ${step.name}`,

@@ -62,8 +62,11 @@ export type StepAction =
   | { op: "newKeyring"; name: string }
   /** prctl(PR_SET_PDEATHSIG); must come after setIds, which clears it. */
   | { op: "parentDeathSignal"; signal: number }
-  /** Writes "0" to each: cgroup v1 `tasks` files. The caller is single-threaded, so the kernel takes its short path. */
-  | { op: "joinCgroup"; files: Descriptor[] }
+  /**
+   * Writes "0" to each: `tasks` files of cgroup v1, or of resctrl. The caller is single-threaded, so the kernel takes its
+   * short path.
+   */
+  | { op: "joinCgroup"; files: Descriptor[]; of?: "resctrl" }
   | { op: "rlimit"; resource: number; soft: bigint; hard: bigint }
   /** Writes one value to a file under the host's /proc (before pivotRoot): sysctls, oom_score_adj, timens_offsets. */
   | { op: "writeProc"; path: string; value: string }

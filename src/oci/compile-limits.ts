@@ -7,9 +7,8 @@ import type { CgroupJoin } from "./container-launch.ts";
 import type { Process, Rlimit } from "./spec.ts";
 
 /** Puts the process into its cgroup v1 directories; v2 was done by the fork. */
-export function compileJoinCgroup({ files }: CgroupJoin): Step[] {
-  if (files.length === 0) return [];
-  return [
+export function compileJoinCgroup({ files, rdt = [] }: CgroupJoin): Step[] {
+  const steps: Step[] = [
     {
       op: "joinCgroup",
       files: [...files],
@@ -18,7 +17,17 @@ export function compileJoinCgroup({ files }: CgroupJoin): Step[] {
         source: "OCI runtime-spec config-linux.md#control-groups",
       },
     },
+    {
+      op: "joinCgroup",
+      files: [...rdt],
+      of: "resctrl",
+      because: {
+        why: "its share of the caches and of the memory bandwidth, before it takes any",
+        source: "OCI runtime-spec config-linux.md#intelrdt",
+      },
+    },
   ];
+  return steps.filter((step) => step.op === "joinCgroup" && step.files.length > 0);
 }
 
 export function compileSession(id: string, selinuxLabel = ""): Step[] {

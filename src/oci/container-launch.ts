@@ -29,6 +29,8 @@ export interface CgroupJoin {
   files: readonly Descriptor[];
   /** The cgroup v2 directory. */
   directory?: Descriptor | undefined;
+  /** `tasks` files of the groups of linux.intelRdt, open for writing, in the order in which they are entered. */
+  rdt?: readonly Descriptor[];
 }
 
 /** What a mount of type "cgroup" shows. */
@@ -56,7 +58,6 @@ export interface ContainerLaunch {
   join: readonly NamespaceJoin[];
   /** An nsfs descriptor of the user namespace that is joined, for mounts that map ids as it does. */
   userNamespace?: Descriptor;
-  /** With the groups of linux.intelRdt, which the caller has made. */
   cgroup: CgroupJoin;
   cgroupView: CgroupView;
   /** Where the host has a device that the spec names, by the path in the container; else it is at the same path. */

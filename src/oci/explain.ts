@@ -70,11 +70,18 @@ function placeholderLaunch(spec: Spec, names: DescriptorLabels): ContainerLaunch
     },
     join: placeholderJoins(spec, names),
     userNamespace: names.add("the container's user namespace"),
-    cgroup: { files: [], directory: names.add(cgroup) },
+    cgroup: { files: [], directory: names.add(cgroup), rdt: rdtTasks(spec).map((name) => names.add(name)) },
     cgroupView: { version: 2 },
     withoutMonitor: true,
     ...(seccomp === undefined ? {} : { seccomp: filterOrEmpty(seccomp) }),
   };
+}
+
+function rdtTasks({ linux }: Spec): string[] {
+  if (linux?.intelRdt === undefined) return [];
+  const { closID = "", enableMonitoring = false } = linux.intelRdt;
+  const group = closID === "" ? "of its own" : closID;
+  return [`tasks of the class ${group}`, ...(enableMonitoring ? ["tasks of its monitoring group"] : [])];
 }
 
 function placeholderJoins(spec: Spec, names: DescriptorLabels): NamespaceJoin[] {

@@ -6,8 +6,10 @@ import type { CgroupLayout, Hierarchy } from "./layout.ts";
 
 /** Open descriptors with which a new process enters a cgroup. Disposing closes them. */
 export interface CgroupJoin extends Disposable {
-  /** `tasks` files of v1 and of resctrl: the new process, still single-threaded, writes "0" to each. */
+  /** v1 `tasks` files: the new process, still single-threaded, writes "0" to each. */
   readonly files: number[];
+  /** `tasks` files of resctrl, in the order in which they are entered, in the same way. */
+  readonly rdt?: number[];
   /** The v2 directory for CLONE_INTO_CGROUP; absent without v2. */
   readonly directory?: number;
   /** `cgroup.kill` of the v2 directory, write-only; absent before Linux 5.14. */
@@ -68,7 +70,7 @@ export function joinTasks(join: CgroupJoin, paths: readonly string[]): CgroupJoi
     dispose();
     throw error;
   }
-  return { ...join, files: [...join.files, ...added], [Symbol.dispose]: dispose };
+  return { ...join, rdt: added, [Symbol.dispose]: dispose };
 }
 
 const openTasks = (directory: string): number => openFile(`${directory}/tasks`, constants.O_WRONLY);

@@ -82,6 +82,9 @@ const bundles: Record<string, Spec> = {
     netDevices: { eth1: { name: "fast0" } },
     memoryPolicy: { mode: "MPOL_INTERLEAVE", nodes: "0-1", flags: ["MPOL_F_STATIC_NODES"] },
   }),
+  "bundle in a class of caches that is counted apart": withLinux({
+    intelRdt: { closID: "gold", enableMonitoring: true },
+  }),
   "bundle of another user in a directory of its own": withProcess({
     cwd: "/home/app",
     user: { uid: 1000, gid: 1000, umask: 0o77, additionalGids: [5, 6] },
