@@ -28,6 +28,7 @@ import { DetachRetries } from "./detach-retries.ts";
 import { killStrays } from "./invocation.ts";
 import type { JsonObject } from "./json-object.ts";
 import { NetworkReadiness } from "./network-readiness.ts";
+import { incompatibleVersion, PluginError } from "./plugin-error.ts";
 import { defaultTimeouts, PluginChain, type CniTimeouts } from "./plugin-chain.ts";
 import { SharedLock } from "./shared-lock.ts";
 
@@ -141,6 +142,7 @@ export class CniNetwork implements PodNetwork {
         : ports.open(containerId, portMappings, run, (made) => podIps(made, podInterface)));
       return { ips: podAddresses(result, podInterface), interfaceName: podInterface };
     } catch (error) {
+      if (error instanceof PluginError && error.pluginCode === incompatibleVersion) this.#readiness.doubt();
       throw wrapError(`attach sandbox ${shortId(containerId)} to network ${cached.plan.config.name}`, error);
     }
   }

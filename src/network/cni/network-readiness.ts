@@ -6,6 +6,7 @@ import type { Log } from "../../base/log.ts";
 import type { NetworkCondition } from "../pod-network.ts";
 import { DirectoryWatch, loadNetworkConfig, type LoadedConfig } from "./config-directory.ts";
 import type { CniNetworkPlan, PluginChain } from "./plugin-chain.ts";
+import { incompatibleVersion, PluginError } from "./plugin-error.ts";
 
 const notReady = (message: string): NetworkCondition => ({
   ready: false,
@@ -67,6 +68,12 @@ export class NetworkReadiness {
   plan(): CniNetworkPlan {
     if (this.#plan !== undefined) return this.#plan;
     throw new CricketError("unavailable", this.#condition.message || unanswered(this.#loaded));
+  }
+
+  /** To be called when a plugin refused the version: it was replaced by one that speaks others. */
+  doubt(): void {
+    this.#plan = undefined;
+    this.#begin();
   }
 
   /** Resolves when the answer to the question under way is there, or when the time is over. */
@@ -139,7 +146,8 @@ export class NetworkReadiness {
       await this.#chain.status(plan);
       return { plan };
     } catch (error) {
-      return { ...(plan === undefined ? {} : { plan }), problem: messageOf(error) };
+      const isOutdated = error instanceof PluginError && error.pluginCode === incompatibleVersion;
+      return { ...(plan === undefined || isOutdated ? {} : { plan }), problem: messageOf(error) };
     }
   }
 

@@ -3,6 +3,7 @@ import { CricketError, type ErrorCode } from "../../base/errors.ts";
 import { isJsonObject } from "./json-object.ts";
 
 /** Well-known codes that mean something to us. */
+export const incompatibleVersion = 1;
 export const containerUnknown = 3;
 const tryAgainLater = 11;
 const notAvailable = 50;

@@ -191,6 +191,26 @@ test("a plugin that lies about its versions fails the pod with its own words", {
   assert.deepEqual(node.double.records(), []);
 });
 
+for (const command of ["ADD", "STATUS"])
+  test(
+    `a plugin that is replaced by an older one, which ${command} shows, is asked again`,
+    { skip },
+    async (t) => {
+      const node = await CniNode.start(t, {}, chain("1.0.0", { cniVersions: ["1.1.0"] }));
+      await node.network.settle();
+      const speaks = `echo '{"cniVersion":"1.0.0","supportedVersions":["0.4.0","1.0.0"]}'; exit 0`;
+      const refusal = `[ $version = 1.0.0 ] || { echo '{"code":1,"msg":"incompatible CNI versions"}'; exit 1; }`;
+      node.double.behave("second", "VERSION", speaks);
+      node.double.behave("second", command, refusal);
+      if (command === "ADD") await assert.rejects(node.network.attach(node.request()), /incompatible/);
+      // The last answer counts for a few seconds.
+      const isOlder = (): boolean => node.lines.join("").includes('ready" network=podnet cni=1.0.0');
+      await until("1.0.0 is spoken", () => node.network.condition().ready && isOlder());
+      await node.network.attach(node.request());
+      assert.equal(node.double.calls("ADD").at(-1)?.config["cniVersion"], "1.0.0");
+    },
+  );
+
 test("what is reserved in a configuration does not reach the plugins", { skip }, async (t) => {
   const stray = { prevResult: { ips: [] }, "cni.dev/valid-attachments": [], runtimeConfig: { kept: true } };
   const plugins = [{ type: "first", capabilities: { dns: true }, ...stray }, { type: "second" }];
