@@ -1,4 +1,5 @@
 // StopContainer: stop signal, grace period, SIGKILL to all that is in the container's cgroup.
+import { wrapError } from "../base/errors.ts";
 import type { ContainerRuntimes } from "./container-runtime.ts";
 import type { Container, ContainerStore } from "./container-store.ts";
 import { StopLoop } from "./stop-loop.ts";
@@ -21,11 +22,20 @@ export async function stopAndWait(
   parts: StopContainerParts,
 ): Promise<void> {
   if (container.state === "exited") return;
-  if (container.stopping === undefined)
-    container.stopping = new StopLoop(container, timeoutMs, parts.runtimes.of(container.record));
-  else container.stopping.hasten(timeoutMs);
+  container.stopping?.hasten(timeoutMs);
+  const stopping = (container.stopping ??= new StopLoop(
+    container,
+    timeoutMs,
+    parts.runtimes.of(container.record),
+  ));
   // A client of an exec session that does not read must not keep the container from stopping (cri-o#6699).
   if (timeoutMs === 0) for (const exec of container.execs) exec.abort();
-  await container.stopping.done;
+  try {
+    await stopping.done;
+  } catch (error) {
+    // The next call begins anew: what was in the way, such as a lack of descriptors, may be gone by then.
+    if (container.stopping === stopping) container.stopping = undefined;
+    throw wrapError(`stop container ${container.id}`, error);
+  }
   for (const exec of container.execs) exec.abort();
 }

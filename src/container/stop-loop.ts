@@ -12,20 +12,22 @@ const longestKillWaitMs = 5000;
 export class StopLoop {
   readonly #container: Container;
   readonly #runtime: ContainerRuntime;
+  /** By the monotonic clock: when the wall clock is set back, nobody's grace period gets longer. */
   #deadlineMs: number;
   #wake: () => void = () => {};
+  /** Rejects when nothing can be killed for the moment; the loop has ended then, and another may be begun. */
   readonly done: Promise<void>;
 
   constructor(container: Container, timeoutMs: number, runtime: ContainerRuntime) {
     this.#container = container;
     this.#runtime = runtime;
-    this.#deadlineMs = Date.now() + timeoutMs;
+    this.#deadlineMs = performance.now() + timeoutMs;
     this.done = this.#run(timeoutMs);
   }
 
   /** Another caller wants it stopped within `timeoutMs`: the earlier deadline counts. */
   hasten(timeoutMs: number): void {
-    const deadlineMs = Date.now() + timeoutMs;
+    const deadlineMs = performance.now() + timeoutMs;
     if (deadlineMs >= this.#deadlineMs) return;
     this.#deadlineMs = deadlineMs;
     this.#wake();
@@ -49,7 +51,7 @@ export class StopLoop {
 
   async #waitForGrace(): Promise<void> {
     for (;;) {
-      const leftMs = this.#deadlineMs - Date.now();
+      const leftMs = this.#deadlineMs - performance.now();
       if (leftMs <= 0 || (await this.#endsWithin(leftMs))) return;
     }
   }
