@@ -1,7 +1,7 @@
 // The use cases of all folders, gathered into the shapes the API edge asks for (cri/services.ts).
 import type { KeyedLock } from "./base/keyed-lock.ts";
 import type { Log } from "./base/log.ts";
-import type { SingleFlight } from "./base/single-flight.ts";
+import { SingleFlight } from "./base/single-flight.ts";
 import type { Config } from "./config/config.ts";
 import { describeConfig } from "./config/load-config.ts";
 import type { Paths } from "./config/paths.ts";
@@ -173,6 +173,7 @@ function containerUseCases(parts: DaemonParts): ContainerUseCases {
     log,
     bootId,
     runs: parts.containerRuns,
+    hostPathLooks: new SingleFlight<string>(),
     facts: parts.facts,
     selinux: parts.selinux,
     // Plugins see what the devices and classes bring.

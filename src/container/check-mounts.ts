@@ -1,6 +1,7 @@
 // Looks at the host side of a container's mounts before anything is made.
-import { mkdir, stat } from "node:fs/promises";
+import { mkdir, realpath } from "node:fs/promises";
 import { CricketError, errnoOf, invalidArgument, wrapError } from "../base/errors.ts";
+import type { SingleFlight } from "../base/single-flight.ts";
 import { findMount, readMountinfo } from "../linux/mountinfo.ts";
 import type { ContainerMount } from "./container-config.ts";
 
@@ -8,18 +9,29 @@ import type { ContainerMount } from "./container-config.ts";
 const hostPathTimeoutMs = 30_000;
 
 /**
+ * The looks at host paths that are under way: each one at a dead server holds a thread of Node's for ever, of which there
+ * are four, so a retry joins it.
+ */
+export type HostPathLooks = SingleFlight<string>;
+
+/**
  * Makes missing host paths, as the field's runtimes do, and checks that propagation can work: the kernel silently
  * propagates nothing from or to a private mount.
  * @throws CricketError invalid-argument naming the mount, deadline-exceeded for a path that does not answer
  */
-export async function checkMounts(mounts: readonly ContainerMount[]): Promise<void> {
-  const paths = mounts.filter((mount) => mount.hostPath !== "").map((mount) => mount.hostPath);
-  await Promise.all(paths.map((path) => withDeadline(path, ensureHostPath(path))));
-  const propagated = mounts.filter((mount) => mount.propagation !== "private");
+export async function checkMounts(mounts: readonly ContainerMount[], looks: HostPathLooks): Promise<void> {
+  const ofHost = mounts.filter(({ hostPath }) => hostPath !== "");
+  const sources = await Promise.all(
+    ofHost.map(async (mount) => {
+      const look = looks.run(mount.hostPath, () => ensureHostPath(mount.hostPath));
+      return { ...mount, realPath: await withDeadline(mount.hostPath, look) };
+    }),
+  );
+  const propagated = sources.filter(({ propagation }) => propagation !== "private");
   if (propagated.length === 0) return;
   const table = readMountinfo("self");
-  for (const { hostPath, containerPath, propagation } of propagated) {
-    const mount = findMount(table, hostPath);
+  for (const { hostPath, realPath, containerPath, propagation } of propagated) {
+    const mount = findMount(table, realPath);
     const shared = mount?.sharedGroup !== undefined;
     const ok = propagation === "bidirectional" ? shared : shared || mount?.masterGroup !== undefined;
     if (!ok)
@@ -29,23 +41,29 @@ export async function checkMounts(mounts: readonly ContainerMount[]): Promise<vo
   }
 }
 
-async function ensureHostPath(path: string): Promise<void> {
+/** Where it leads: a mount source may be a link, and what counts is the mount its target is on. */
+async function ensureHostPath(path: string): Promise<string> {
   try {
-    await stat(path);
+    return await realpath(path);
   } catch (error) {
     if (errnoOf(error) !== "ENOENT") throw wrapError(`mount source ${path}`, error);
+  }
+  try {
     await mkdir(path, { recursive: true, mode: 0o755 });
+    return await realpath(path);
+  } catch (error) {
+    throw wrapError(`make mount source ${path}`, error);
   }
 }
 
-async function withDeadline(path: string, work: Promise<void>): Promise<void> {
+async function withDeadline<T>(path: string, work: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const expired = new Promise<never>((_resolve, reject) => {
     const message = `mount source ${path} did not answer within ${hostPathTimeoutMs / 1000} s`;
     timer = setTimeout(() => reject(new CricketError("deadline-exceeded", message)), hostPathTimeoutMs);
   });
   try {
-    await Promise.race([work, expired]);
+    return await Promise.race([work, expired]);
   } finally {
     clearTimeout(timer);
   }

@@ -19,7 +19,7 @@ import type { Selinux } from "../sandbox/selinux.ts";
 import { parseSelinuxLabel, superPrivilegedType } from "../sandbox/selinux-label.ts";
 import type { LayerStore } from "../snapshot/layer-store.ts";
 import type { SecurityLabels } from "./build-spec.ts";
-import { checkMounts } from "./check-mounts.ts";
+import { checkMounts, type HostPathLooks } from "./check-mounts.ts";
 import { checkUserNamespace } from "./check-user-namespace.ts";
 import type { ContainerConfig } from "./container-config.ts";
 import type { LaunchAdjuster } from "./container-participant.ts";
@@ -45,6 +45,7 @@ export interface CreateParts {
   log: Log;
   bootId: string;
   runs: SingleFlight<Container>;
+  hostPathLooks: HostPathLooks;
   facts: NodeFacts;
   selinux: Selinux;
   /** In the order in which they change a launch. */
@@ -85,7 +86,7 @@ async function makeContainer(
     const imageVolumes = resolveImageVolumes(config.mounts, parts.images);
     // From here on the images cannot be removed; once the record is there, the record keeps them.
     for (const { imageId } of [image, ...imageVolumes]) releases.push(parts.images.hold(imageId));
-    await checkMounts(config.mounts);
+    await checkMounts(config.mounts, parts.hostPathLooks);
     const labels = await securityLabels(sandbox, config, parts);
     await relabelMounts(config.mounts, relabelAs(labels));
     const record = { ...intent(sandbox, config, image, parts), imageVolumes };
