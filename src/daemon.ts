@@ -105,7 +105,7 @@ async function open(config: Config, log: Log, closing: CleanupStack): Promise<Da
     log,
     resctrl: configuredResctrl(config.rdt),
   });
-  const stores = openStores({ config, log, paths, runtimes });
+  const stores = openStores({ config, log, paths, runtimes, cgroups });
   const { sandboxes, containers, nri } = stores;
   closing.defer("close NRI", () => nri.close());
   return {

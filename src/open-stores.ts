@@ -11,6 +11,7 @@ import { ContainerStore, type Container } from "./container/container-store.ts";
 import { runPoststopHooks } from "./container/oci-hooks.ts";
 import { stopContainer } from "./container/stop-container.ts";
 import { applyUpdate } from "./container/update-resources.ts";
+import type { CgroupManager } from "./linux/cgroup/cgroup-manager.ts";
 import { LifecycleEvents } from "./events/lifecycle-events.ts";
 import { packageVersion } from "./cli/package-version.ts";
 import { Cdi } from "./plugins/cdi/cdi.ts";
@@ -25,6 +26,7 @@ export interface StoreParts {
   log: Log;
   paths: Paths;
   runtimes: ContainerRuntimes;
+  cgroups: CgroupManager;
 }
 
 export type Stores = Pick<
@@ -87,7 +89,7 @@ function runEndHooks(container: Container, paths: Paths, log: Log): void {
     .catch((error: unknown) => log.error("poststop hooks", { id: container.id, error: messageOf(error) }));
 }
 
-function openNri({ config, log, paths, runtimes }: StoreParts, stores: Omit<Stores, "nri">): Nri {
+function openNri({ config, log, paths, runtimes, cgroups }: StoreParts, stores: Omit<Stores, "nri">): Nri {
   const { sandboxes, containers, containerLocks: locks, cdi, classes } = stores;
   return new Nri({
     settings: config.nri,
@@ -101,7 +103,8 @@ function openNri({ config, log, paths, runtimes }: StoreParts, stores: Omit<Stor
     },
     containers: () => containers.list(),
     specOf: (container) => loadBundle(container, paths).spec,
-    updateContainer: (id, change) => applyUpdate(id, change, { store: containers, runtimes, locks }),
+    updateContainer: (id, change) =>
+      applyUpdate(id, change, { store: containers, runtimes, locks, cgroups, log }),
     stopContainer: (id, timeoutMs) => stopContainer(id, timeoutMs, { store: containers, runtimes }),
     resolveCdi: (names, spec) => cdi.resolve(names, spec),
     resolveClasses: (names) => classes.resolve(names),

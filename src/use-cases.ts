@@ -192,7 +192,7 @@ function containerUseCases(parts: DaemonParts): ContainerUseCases {
     resources: (id) => liveResources(store.get(id), cgroups),
     describe: (id) => Promise.resolve(describeContainer(store.get(id), paths)),
     updateResources: (id, resources) =>
-      updateResources(id, resources, { store, runtimes, locks, participant }),
+      updateResources(id, resources, { store, runtimes, locks, cgroups, log, participant }),
     reopenLog: (id) => reopenLog(id, store),
     execSync: (request) => execSync(request, { store, runtimes, cgroups, helper, paths, facts: parts.facts }),
     wait: (id, signal) => waitContainer(id, signal, store),

@@ -1,15 +1,20 @@
 // UpdateContainerResources: changes the limits of a live container.
+import type { Log } from "../base/log.ts";
 import type { KeyedLock } from "../base/keyed-lock.ts";
 import { failedPrecondition, wrapError } from "../base/errors.ts";
+import type { CgroupManager } from "../linux/cgroup/cgroup-manager.ts";
 import type { LinuxResources } from "../sandbox/sandbox-config.ts";
 import type { ContainerParticipant, ResourceChange } from "./container-participant.ts";
 import type { ContainerRuntimes } from "./container-runtime.ts";
-import type { ContainerStore } from "./container-store.ts";
+import type { Container, ContainerStore } from "./container-store.ts";
+import { setOomScore } from "./oom-score.ts";
 
 export interface UpdateParts {
   store: ContainerStore;
   runtimes: ContainerRuntimes;
   locks: KeyedLock;
+  cgroups: Pick<CgroupManager, "pids">;
+  log: Log;
 }
 
 /** Fields that are 0 or "" keep their value (CRI: "only the set fields are changed"). */
@@ -34,14 +39,23 @@ export async function applyUpdate(
   const container = parts.store.get(id);
   await parts.locks.run(container.id, async () => {
     if (container.state === "exited") throw failedPrecondition(`container ${container.id} has exited`);
-    const resources = mergeResources(container.record.resources, change);
+    const before = container.record.resources;
+    const resources = mergeResources(before, change);
     try {
       await parts.runtimes.of(container.record).update(container, resources, more);
+      if (resources.oomScoreAdj !== before.oomScoreAdj)
+        updateOomScore(container, resources.oomScoreAdj, parts);
     } catch (error) {
       throw wrapError(`update resources of container ${container.id}`, error);
     }
     parts.store.update(container, { resources });
   });
+}
+
+// An OCI runtime's `update` has no such thing either.
+function updateOomScore({ id, record }: Container, score: number, { cgroups, log }: UpdateParts): void {
+  if (!setOomScore(() => cgroups.pids(record.cgroupPath), score))
+    log.warn("oom_score_adj not lowered: CAP_SYS_RESOURCE is missing", { id, score });
 }
 
 export function mergeResources(now: LinuxResources, change: LinuxResources): LinuxResources {

@@ -181,6 +181,27 @@ describe("a node", requires("root", "overlay", "package:busybox-static"), () => 
   });
 
   test("a pod in the host's namespaces", async () => {
+  test("a change of oom_score_adj reaches all processes of a container", async () => {
+    const pod = await node.runPod("oom-score");
+    const containerId = await pod.start({
+      name: "main",
+      command: ["sh", "-c", "sleep 1000 & sleep 1000"],
+      more: {
+        linux: {
+          resources: { oomScoreAdj: toInt64(300n) },
+          securityContext: { namespaceOptions: { pid: v1.NamespaceMode.CONTAINER } },
+        },
+      },
+    });
+    const scores = () => exec(containerId, "sh", "-c", "cat /proc/[0-9]*/oom_score_adj | head -2");
+    assert.equal(await scores(), "300\n300\n");
+    await node.runtime.updateContainerResources({ containerId, linux: { oomScoreAdj: toInt64(700n) } });
+    assert.equal(await scores(), "700\n700\n");
+    const { status } = await node.runtime.containerStatus({ containerId });
+    assert.equal(fromInt64(status?.resources?.linux?.oomScoreAdj), 700n);
+    await pod.remove();
+  });
+
     const pod = await node.runPod("host", { hostNetwork: true });
     const containerId = await pod.start({ name: "main", command: ["sleep", "1000"] });
     assert.equal(await exec(containerId, "hostname"), `${hostname()}\n`);
