@@ -284,6 +284,7 @@ function nodeUseCases(parts: DaemonParts): NodeUseCases {
         nri: nri.status(),
       }),
     cgroupDriver: () => config.cgroup.driver,
+    hasHandler: (name) => runtimes.has(name),
     // The kubelet records the CIDR only if this succeeds; the embedded network has its own subnet.
     updatePodCidr: (cidr) => {
       network.setPodCidr?.(cidr);

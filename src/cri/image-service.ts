@@ -10,12 +10,12 @@ import { streamImages } from "./rpc/stream-images.ts";
 import type { Handlers } from "./server.ts";
 import type { UseCases } from "./services.ts";
 
-export function imageHandlers({ images }: UseCases): Handlers<typeof imageService> {
+export function imageHandlers({ images, node }: UseCases): Handlers<typeof imageService> {
   return {
     ListImages: (request) => listImages(images, request),
     StreamImages: (request) => sendEach(streamImages(images, request)),
     ImageStatus: (request) => imageStatus(images, request),
-    PullImage: (request, call) => pullImage(images, request, call),
+    PullImage: (request, call) => pullImage({ images, node }, request, call),
     RemoveImage: (request) => removeImage(images, request),
     ImageFsInfo: () => imageFsInfo(images),
   };

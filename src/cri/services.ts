@@ -221,6 +221,8 @@ export interface NodeUseCases {
   /** For verbose status, each shown as JSON under its key: "config", "security". Without secrets. */
   describe(): Promise<Readonly<Record<string, object>>>;
   cgroupDriver(): "systemd" | "cgroupfs";
+  /** Whether there is a runtime handler of this name; "" is the default. */
+  hasHandler(name: string): boolean;
   updatePodCidr(cidr: string): Promise<void>;
 }
 

@@ -178,13 +178,15 @@ function measureSpec({ resources, startedAtNs }: MetricContainer["record"]): Mea
     [specMetrics.cpuPeriod, resources.cpuPeriod],
     [specMetrics.cpuShares, resources.cpuShares],
     [specMetrics.cpuQuota, cpuQuota > 0n ? cpuQuota : undefined],
-    [specMetrics.memoryLimit, resources.memoryLimitBytes],
-    [specMetrics.memoryReservation, /^\d+$/.test(reserved) ? BigInt(reserved) : undefined],
     // -1 is "no limit" as 0 is.
-    [specMetrics.memorySwapLimit, resources.memorySwapLimitBytes < 0n ? 0n : resources.memorySwapLimitBytes],
+    [specMetrics.memoryLimit, atLeastZero(resources.memoryLimitBytes)],
+    [specMetrics.memoryReservation, /^\d+$/.test(reserved) ? BigInt(reserved) : undefined],
+    [specMetrics.memorySwapLimit, atLeastZero(resources.memorySwapLimitBytes)],
     [specMetrics.startTime, startedAtNs === undefined ? undefined : startedAtNs / 1_000_000_000n],
   ];
 }
+
+const atLeastZero = (value: bigint): bigint => (value < 0n ? 0n : value);
 
 function nowSeconds(): bigint {
   return BigInt(Math.floor(Date.now() / 1000));

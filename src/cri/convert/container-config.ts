@@ -117,6 +117,8 @@ function securityFromWire(
 ): ContainerSecurity {
   if (wire === null || wire === undefined) return plainSecurity(at);
   const username = singleLine(wire.runAsUsername, `${at}.run_as_username`);
+  if (username !== "" && wire.runAsUser)
+    throw invalidArgument(`${at}.run_as_username is given together with run_as_user`);
   const security: ContainerSecurity = {
     namespaces: namespacesFromWire(wire.namespaceOptions, `${at}.namespace_options`),
     privileged: wire.privileged,

@@ -8,6 +8,8 @@ import { bigintWithin, each, integerWithin, text } from "./field.ts";
 const int64Max = 2n ** 63n - 1n;
 const uint64Max = 2n ** 64n - 1n;
 const anySize = { min: 0n, max: int64Max };
+// -1 takes a limit away, as in the OCI spec, which the CRI's numbers are handed on to.
+const sizeOrNone = { min: -1n, max: int64Max };
 const oomScoreAdjRange = { min: -1000n, max: 1000n };
 // sched-bwc: the kernel takes periods of 1 ms to 1 s and quotas from 1 ms on.
 const minQuotaUs = 1000n;
@@ -35,13 +37,12 @@ export function resourcesFromWire(
     ...cpuFromWire(wire, at),
     memoryLimitBytes: bigintWithin(
       fromInt64(wire.memoryLimitInBytes),
-      anySize,
+      sizeOrNone,
       `${at}.memory_limit_in_bytes`,
     ),
-    // -1: no limit on swap.
     memorySwapLimitBytes: bigintWithin(
       fromInt64(wire.memorySwapLimitInBytes),
-      { min: -1n, max: int64Max },
+      sizeOrNone,
       `${at}.memory_swap_limit_in_bytes`,
     ),
     oomScoreAdj: integerWithin(fromInt64(wire.oomScoreAdj), oomScoreAdjRange, `${at}.oom_score_adj`),

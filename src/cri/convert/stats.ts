@@ -18,7 +18,8 @@ function valueToWire(value: bigint | undefined): v1.UInt64ValueSent | null {
 
 function averagesToWire(averages: PressureAverages): v1.PsiDataSent {
   return {
-    Total: toInt64(averages.totalMicroseconds),
+    // The kernel counts microseconds, CRI PsiData nanoseconds.
+    Total: toInt64(averages.totalMicroseconds * 1000n),
     Avg10: averages.avg10,
     Avg60: averages.avg60,
     Avg300: averages.avg300,

@@ -44,7 +44,12 @@ test("`containerConfigFromWire()` takes over every field", () => {
       tty: true,
       stopSignal: v1.Signal.SIGRTMINPLUS3,
       linux: {
-        resources: { cpuQuota: toInt64(-1n), memorySwapLimitInBytes: toInt64(-1n), cpusetCpus: "0-3,7" },
+        resources: {
+          cpuQuota: toInt64(-1n),
+          memoryLimitInBytes: toInt64(-1n),
+          memorySwapLimitInBytes: toInt64(-1n),
+          cpusetCpus: "0-3,7",
+        },
         securityContext: {
           capabilities: { addCapabilities: ["NET_ADMIN"], dropCapabilities: ["ALL"] },
           runAsUsername: "nobody",
@@ -139,12 +144,16 @@ const refused: [v1.ContainerConfigSent, string][] = [
   [{ CDIDevices: [{ name: "" }] }, "config.CDI_devices[0].name is empty"],
   [{ stopSignal: 66 }, "config.stop_signal is 66: not a known signal"],
   [
+    { linux: { securityContext: { runAsUser: id(0n), runAsUsername: "nobody" } } },
+    "config.linux.security_context.run_as_username is given together with run_as_user",
+  ],
+  [
     { linux: { resources: { oomScoreAdj: toInt64(1001n) } } },
     "config.linux.resources.oom_score_adj is 1001: not in -1000..1000",
   ],
   [
     { linux: { resources: { memoryLimitInBytes: toInt64(-5n) } } },
-    "config.linux.resources.memory_limit_in_bytes is -5: not in 0..9223372036854775807",
+    "config.linux.resources.memory_limit_in_bytes is -5: not in -1..9223372036854775807",
   ],
   [
     { linux: { resources: { cpuQuota: toInt64(-2n) } } },

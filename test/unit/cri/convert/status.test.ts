@@ -127,6 +127,8 @@ test("`containerStatsToWire()` sends measurements, 0 among them, and no others",
   assert.equal(fromInt64(stats.cpu?.usageCoreNanoSeconds?.value), 2n ** 60n);
   assert.equal(stats.cpu?.usageNanoCores, null);
   assert.equal(stats.cpu?.psi?.Some?.Avg10, 0.5);
+  // CRI PsiData: nanoseconds.
+  assert.equal(fromInt64(stats.cpu.psi.Some.Total), 5000n);
   assert.equal(fromInt64(stats.memory?.workingSetBytes?.value), 0n);
   assert.ok(stats.memory?.workingSetBytes);
   assert.equal(stats.memory.availableBytes, null);
