@@ -28,7 +28,7 @@ import { openStores } from "./open-stores.ts";
 import { Selinux } from "./sandbox/selinux.ts";
 import { probeUserNamespaces } from "./sandbox/user-namespace-support.ts";
 import { nodeStats } from "./node-stats.ts";
-import { openCgroups } from "./open-cgroups.ts";
+import { openCgroups, podParent } from "./open-cgroups.ts";
 import { runtimeHandlers } from "./runtime-handlers.ts";
 import { LayerUsage } from "./snapshot/layer-usage.ts";
 import { openScratchDirectory } from "./snapshot/scratch-directory.ts";
@@ -160,7 +160,8 @@ function makeRoots(paths: Paths): void {
 /** Containers first: sandboxes that are unwound may still hold some of them. */
 async function recover(parts: DaemonParts): Promise<void> {
   await recoverContainers({ ...parts, store: parts.containers });
-  await recoverSandboxes({ ...parts, store: parts.sandboxes });
+  const cgroupParent = podParent(parts.config.cgroup, parts.cgroups);
+  await recoverSandboxes({ ...parts, store: parts.sandboxes, cgroupParent });
   await parts.network.recover(liveAttachments(parts.sandboxes, parts));
 }
 

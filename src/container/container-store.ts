@@ -67,6 +67,7 @@ export class ContainerStore {
     return container;
   }
 
+  /** Replaces fields of the record, on disk first; what has happened holds also when it cannot be written. */
   update(container: Container, change: Partial<ContainerRecord>): void {
     const before = container.record;
     const record = { ...before, ...change };
@@ -75,8 +76,7 @@ export class ContainerStore {
       this.records.write(record);
       isWritten = true;
     } finally {
-      // An end is a fact, also on a full disk: the next start finds it in the exit file, and who waits must not wait on.
-      if (isWritten || change.end !== undefined) this.#apply(container, record, before);
+      if (isWritten || isFact(change)) this.#apply(container, record, before);
     }
   }
 
@@ -138,4 +138,10 @@ export class ContainerStore {
     ]);
     return new Set(used);
   }
+}
+
+// Also on a full disk: the next daemon learns of a start from the monitor and of an end from the exit file. A container
+// that runs must not be listed as created meanwhile, and who waits for the end of one must not wait on.
+function isFact({ startedAtNs, end }: Partial<ContainerRecord>): boolean {
+  return startedAtNs !== undefined || end !== undefined;
 }

@@ -1,4 +1,5 @@
 // StartContainer: opens the gate in front of execve and records whether it worked.
+import { CleanupStack } from "../base/cleanup-stack.ts";
 import type { KeyedLock } from "../base/keyed-lock.ts";
 import { failpoint } from "../base/failpoint.ts";
 import type { ContainerRuntimes } from "./container-runtime.ts";
@@ -35,7 +36,7 @@ export async function startContainer(id: string, parts: StartParts): Promise<voi
 
 async function startLocked(container: Container, parts: StartParts): Promise<void> {
   const monitor = assertCanStart(container, parts);
-  // A call that opened the gate but could not record it (a full disk) is finished by its retry.
+  // The gate may be open already: the daemon found the container so and could not find out whether that was recorded.
   if (!monitor.started) {
     prepareStartHooks(container, parts.paths);
     await openGate(container, monitor, parts);
@@ -72,14 +73,17 @@ async function openGate(container: Container, monitor: Monitor, parts: StartPart
   try {
     await runtime.start(container, monitor);
   } catch (error) {
-    const message = messageOf(error);
-    recordEnd(
-      container,
-      { exitCode: 128, reason: "StartError", message, finishedAtNs: nowNs() },
-      parts.store,
-    );
+    const failure = wrapError(`start container ${container.id}`, error);
+    const end = {
+      exitCode: 128,
+      reason: "StartError",
+      message: messageOf(error),
+      finishedAtNs: nowNs(),
+    } as const;
+    const cleanup = new CleanupStack();
     // Another runtime may have been killed in the middle of it: what waits at its gate must not stay.
-    await runtime.kill(container);
-    throw wrapError(`start container ${container.id}`, error);
+    cleanup.defer("kill what was launched", () => runtime.kill(container));
+    cleanup.defer("record the end", () => recordEnd(container, end, parts.store));
+    throw await cleanup.fail(failure);
   }
 }
