@@ -33,6 +33,7 @@ import { runtimeHandlers } from "./runtime-handlers.ts";
 import { LayerUsage } from "./snapshot/layer-usage.ts";
 import { openScratchDirectory } from "./snapshot/scratch-directory.ts";
 import { openLayerStore } from "./snapshot/open-layer-store.ts";
+import { reloadConfig } from "./reload-config.ts";
 import { streamingSessions, useCases, type DaemonParts } from "./use-cases.ts";
 
 const reapIntervalMs = 2_000;
@@ -41,13 +42,18 @@ const reapIntervalMs = 2_000;
 export async function runDaemon(argv: readonly string[]): Promise<number> {
   keepYoungHeapSmall();
   mapLargePieces();
-  const { config, files } = loadConfig({ argv, env: process.env });
+  const request = { argv, env: process.env };
+  const { config, files } = loadConfig(request);
   // What is started here inherits it: no pod may keep the filesystem busy that somebody happened to be in.
   process.chdir("/");
   const log = new Log(config.log);
   const closing = new CleanupStack();
+  // From the beginning: without a handler the signal ends the process.
+  let reload = (): void => {};
+  process.on("SIGHUP", () => reload());
   try {
     const parts = await open(config, log, closing);
+    reload = () => reloadConfig(request, parts);
     await recover(parts);
     await parts.nri.open();
     warmSeccomp(parts.facts);

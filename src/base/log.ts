@@ -12,16 +12,21 @@ export interface LogOptions {
 }
 
 export class Log {
-  readonly #level: number;
-  readonly #json: boolean;
+  #level = severity.info;
+  #json = false;
   readonly #write: (line: string) => void;
   readonly #fields: LogFields;
 
   constructor(options: LogOptions = {}, fields: LogFields = {}) {
-    this.#level = severity[options.level ?? "info"];
-    this.#json = options.format === "json";
-    this.#write = options.write ?? ((line) => process.stderr.write(line));
+    this.configure(options);
+    this.#write = options.write ?? writeToStderr;
     this.#fields = fields;
+  }
+
+  /** Changes level and format from the next line on. */
+  configure({ level = "info", format = "text" }: Pick<LogOptions, "level" | "format">): void {
+    this.#level = severity[level];
+    this.#json = format === "json";
   }
 
   debug(message: string, fields?: LogFields): void {
@@ -44,6 +49,15 @@ export class Log {
     if (severity[level] < this.#level) return;
     const entry = { time: new Date().toISOString(), level, message, ...this.#fields, ...fields };
     this.#write(`${this.#json ? formatJson(entry) : formatText(entry)}\n`);
+  }
+}
+
+// A log on a full disk, or one that nobody reads any more, is no reason to end: the line is lost.
+function writeToStderr(line: string): void {
+  try {
+    process.stderr.write(line);
+  } catch {
+    // There is nowhere to say so.
   }
 }
 

@@ -17,25 +17,30 @@ export interface Surroundings {
   /** Width of the terminal behind stderr; undefined when it is none: no progress bars then. */
   columns: number | undefined;
   env: Readonly<Record<string, string | undefined>>;
-  /** Aborted by the first SIGINT or SIGTERM; its reason is an Interrupted. */
+  /** Aborted by the first SIGINT, SIGTERM or SIGHUP, or when standard output is closed; its reason is an Interrupted. */
   interrupted: AbortSignal;
   /** Aborted by the second one. */
   killed: AbortSignal;
 }
 
+/** SIGPIPE stands for a standard output that nobody reads any more. */
+export type InterruptSignal = "SIGINT" | "SIGTERM" | "SIGHUP" | "SIGPIPE";
+
+// As a shell reports a program that was killed by the signal; but `cricket ps | head` is no failure.
+const exitStatuses: Record<InterruptSignal, number> = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129, SIGPIPE: 0 };
+
 /** Why `interrupted` was aborted. */
 export class Interrupted extends Error {
-  readonly signal: "SIGINT" | "SIGTERM";
+  readonly signal: InterruptSignal;
 
-  constructor(signal: "SIGINT" | "SIGTERM") {
+  constructor(signal: InterruptSignal) {
     super(`interrupted by ${signal}`);
     this.name = "Interrupted";
     this.signal = signal;
   }
 
-  /** As a shell reports a program that was killed by the signal. */
   get exitStatus(): number {
-    return this.signal === "SIGINT" ? 130 : 143;
+    return exitStatuses[this.signal];
   }
 }
 

@@ -82,7 +82,7 @@ export class ImageService {
   readonly #pull: PullParts;
   readonly #flights = new PullFlights();
   readonly #holds = new ImageHolds();
-  readonly #pinned: PinnedImages;
+  #pinned: PinnedImages;
   /** As of the last pull: it says what short names mean. */
   #conf: RegistriesConf;
 
@@ -91,6 +91,11 @@ export class ImageService {
     this.#pull = pull;
     this.#conf = conf;
     this.#pinned = new PinnedImages(options.pinned);
+  }
+
+  /** In the place of the patterns so far. */
+  setPinned(patterns: readonly string[]): void {
+    this.#pinned = new PinnedImages(patterns);
   }
 
   /**
