@@ -56,6 +56,7 @@ function entry(summary: string, load: () => Promise<unknown>): Entry {
 
 const plain: Readonly<Record<string, string>> = {
   daemon: "serve the Container Runtime Interface",
+  config: "check the daemon's configuration and print all of it",
   oci: "run OCI bundles, with the command line of an OCI runtime",
   version: "print the version",
   help: "show this help, or that of a command",
@@ -75,6 +76,7 @@ async function dispatch(name: string, rest: readonly string[], surroundings: Sur
   if (name === "help" || name === "--help" || name === "-h") return help(rest[0], surroundings);
   if (name === "version" || name === "--version") return version(surroundings);
   if (name === "daemon") return daemon(rest, surroundings);
+  if (name === "config") return config(rest, surroundings);
   const command = await load(name);
   const { options, operands } = parseCommandLine(command, rest);
   if (options["help"] === true) {
@@ -96,7 +98,8 @@ async function help(name: string | undefined, { stdout }: Surroundings): Promise
     return exitStatus.ok;
   }
   const summaries = Object.entries(commands).map(([key, { summary }]) => [key, summary] as const);
-  const lines = [...Object.entries(plain).slice(0, 1), ...summaries, ...Object.entries(plain).slice(1)];
+  const [ofDaemon, others] = [Object.entries(plain).slice(0, 2), Object.entries(plain).slice(2)];
+  const lines = [...ofDaemon, ...summaries, ...others];
   const list = lines.map(([key, summary]) => `  ${key.padEnd(14)}${summary}\n`).join("");
   stdout(`usage: cricket COMMAND [OPTION...]\n\n${list}\n\`cricket COMMAND --help\` tells more.\n`);
   return exitStatus.ok;
@@ -115,6 +118,19 @@ async function daemon(argv: readonly string[], { stdout }: Surroundings): Promis
   }
   const { runDaemon } = await import("../daemon.ts");
   return runDaemon(argv);
+}
+
+/** As TOML that can be read back, after the files it comes from. @throws CricketError for a wrong one */
+async function config(argv: readonly string[], { stdout, env }: Surroundings): Promise<number> {
+  const { configFlagsHelp, describeConfig, loadConfig } = await import("../config/load-config.ts");
+  if (argv.includes("--help") || argv.includes("-h")) {
+    stdout(`usage: cricket config [OPTION...]\n\n${plain["config"] ?? ""}\n\noptions:\n${configFlagsHelp}\n`);
+    return exitStatus.ok;
+  }
+  const { config: loaded, files } = loadConfig({ argv, env });
+  const settings = Object.entries(describeConfig(loaded)).map(([key, value]) => `${key} = ${value}\n`);
+  stdout([...files.map((file) => `# ${file}\n`), ...settings].join(""));
+  return exitStatus.ok;
 }
 
 /** One line on standard error, and the status that goes with it. */

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { CricketError, notFound } from "../../../src/base/errors.ts";
@@ -41,6 +42,25 @@ test("`cricket version` and `cricket help` need no daemon", async () => {
     assert.match(help.stdout, new RegExp(`^ {2}${name} `, "m"));
   assert.match((await runWith(["help", "ps"], {})).stdout, /^usage: cricket ps /);
   assert.match((await runWith(["daemon", "--help"], {})).stdout, /--config FILE/);
+});
+
+test("`cricket config` prints a configuration that it reads back as it is, and refuses a wrong one", async () => {
+  const directory = mkdtempSync(join(tmpdir(), "cricket-config-"));
+  const file = join(directory, "cricket.toml");
+  const print = () => runWith(["config", "--config", file], { env: {} });
+  writeFileSync(file, '[network]\nmtu = 1400\n[runtimes.runc]\npath = "/usr/sbin/runc"\n');
+  const { status, stdout } = await print();
+  assert.equal(status, 0);
+  assert.match(stdout, new RegExp(`^# ${file}\n`));
+  assert.match(stdout, /^network\.mtu = 1400$/m);
+  assert.match(stdout, /^runtimes\.runc\.path = "\/usr\/sbin\/runc"$/m);
+  writeFileSync(file, stdout);
+  assert.equal((await print()).stdout, stdout);
+  writeFileSync(file, "network.mtu = 'a'\n");
+  const wrong = await print();
+  assert.deepEqual([wrong.status, wrong.stdout], [1, ""]);
+  assert.match(wrong.stderr, /^cricket: config: .*network\.mtu is "a": not a whole number\n$/);
+  rmSync(directory, { recursive: true });
 });
 
 test("`cricket` ends with 2 for a wrong command line and names the command", async () => {
