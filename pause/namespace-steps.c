@@ -6,6 +6,10 @@
 
 #include "launch.h"
 
+// Those the kernel gives a session keyring with a name (possessor: all but setattr; owner: view, read, link; see
+// keyrings(7)), and search for the owner.
+#define SESSION_KEYRING_PERMISSIONS 0x1f1b0000
+
 int open_proc(const struct launch *l, const char *path, uint64_t flags) {
   // NO_XDEV: nothing may be mounted over a part of this /proc, NO_MAGICLINKS: and no link may lead out of it
   // (CVE-2019-16884, CVE-2025-52881).
@@ -214,8 +218,11 @@ int step_new_session(struct launch *l, struct cursor *c) {
 int step_new_keyring(struct launch *l, struct cursor *c) {
   const char *name = take_text(c);
   if (take_end(c) < 0) return -EBADMSG;
-  long result = SYS(keyctl, KEYCTL_JOIN_SESSION_KEYRING, name);
-  return result < 0 ? failed(l, "keyctl", result) : 0;
+  long keyring = SYS(keyctl, KEYCTL_JOIN_SESSION_KEYRING, name);
+  if (keyring < 0) return failed(l, "keyctl", keyring);
+  // An exec finds it by its name only if its owner may search it, which is not so by itself.
+  SYS(keyctl, KEYCTL_SETPERM, keyring, SESSION_KEYRING_PERMISSIONS);
+  return 0;
 }
 
 int step_parent_death_signal(struct launch *l, struct cursor *c) {

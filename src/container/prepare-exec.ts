@@ -74,6 +74,7 @@ export function prepareExec(
     const group = joinTasks(parts.cgroups.execSubgroup(cgroupPath, newId(), init?.pid), rdtTasks);
     try {
       const program = compileExec({
+        id,
         spec,
         env: terminal === undefined ? env : withTerm(env),
         initPidfd: pidfd,

@@ -58,7 +58,7 @@ export type StepAction =
   | { op: "joinNamespaces"; fd: Descriptor; mask: number }
   | { op: "unshare"; flags: number }
   | { op: "newSession" }
-  /** A fresh session keyring, so that the host's keys cannot be reached (keyctl KEYCTL_JOIN_SESSION_KEYRING). */
+  /** A session keyring of the container's own, so that the host's keys cannot be reached (KEYCTL_JOIN_SESSION_KEYRING). */
   | { op: "newKeyring"; name: string }
   /** prctl(PR_SET_PDEATHSIG); must come after setIds, which clears it. */
   | { op: "parentDeathSignal"; signal: number }

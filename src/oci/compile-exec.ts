@@ -1,7 +1,7 @@
 // Spec of a running container + command -> launch program of one more process in it.
 import { CricketError } from "../base/errors.ts";
 import { CLONE_NEWPID, type Descriptor, type LaunchProgram, type Step } from "../linux/launch-program.ts";
-import { compileJoinCgroup, compileLimits, SIGKILL } from "./compile-limits.ts";
+import { compileJoinCgroup, compileKeyring, compileLimits, SIGKILL } from "./compile-limits.ts";
 import { becomeNamespaceRoot, isolatedTypes, namespaceMask } from "./compile-namespaces.ts";
 import { compileProcess } from "./compile-process.ts";
 import { compileAffinity } from "./compile-scheduling.ts";
@@ -10,6 +10,8 @@ import { compileOwnStdio, userNamespaceKind } from "./user-namespace.ts";
 import type { Process, Spec } from "./spec.ts";
 
 export interface ExecLaunch {
+  /** The container's. */
+  id: string;
   /** The container's spec: the process gets its user, environment, directory and confinement. */
   spec: Spec;
   env: readonly Uint8Array[];
@@ -25,6 +27,8 @@ export interface ExecLaunch {
   detached?: boolean;
   /** The root of the container's first process; for a container whose mount namespace has another one. */
   root?: Descriptor;
+  /** The container was made with the session keyring of its caller. */
+  noNewKeyring?: boolean;
   /** A terminal for the process, of this size. */
   terminal?: { rows: number; columns: number };
 }
@@ -51,6 +55,7 @@ export function compileExec(launch: ExecLaunch): LaunchProgram {
       compileJoin(launch),
       ...(userNamespaceKind(spec.linux) === "none" ? [] : becomeNamespaceRoot()),
       ...compileChangeRoot(launch.root),
+      ...(launch.noNewKeyring === true ? [] : compileKeyring(launch.id, process.selinuxLabel)),
       ...compileFinalAffinity(process),
       ...compileExecTerminal(launch),
       ...compileProcess({

@@ -39,6 +39,13 @@ export function compileSession(id: string, selinuxLabel = ""): Step[] {
         source: "man 2 setsid",
       },
     },
+    ...compileKeyring(id, selinuxLabel),
+  ];
+}
+
+/** Execs enter the one that the container's first process has made: it is found by its name. */
+export function compileKeyring(id: string, selinuxLabel = ""): Step[] {
+  return [
     ...compileKeyLabel(selinuxLabel),
     {
       op: "newKeyring",

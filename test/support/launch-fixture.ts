@@ -74,6 +74,8 @@ export interface ProbeReport {
   umask: string;
   noNewPrivs: number;
   dumpable: number;
+  /** Of the session: "<id> <type>;<uid>;<gid>;<permissions>;<name>". */
+  keyring: string;
   mounts: string | null;
   status: string | null;
   cgroup: string | null;

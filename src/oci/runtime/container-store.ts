@@ -27,6 +27,8 @@ export interface ContainerState {
   created: string;
   annotations: Record<string, string>;
   owner: string;
+  /** --no-new-keyring: execs keep that of their caller, too. */
+  noNewKeyring?: true;
   /** Absent while it is being created. */
   process?: { pid: number; startTimeTicks: bigint };
 }

@@ -79,6 +79,7 @@ export async function createContainer(runtime: Runtime, options: CreateOptions):
   undo.defer("remove the directory", () => store.remove(options.id));
   try {
     const state = firstState(options.id, bundle, spec, await cgroupPlaceOf(runtime, options.id, spec));
+    if (options.noNewKeyring) state.noNewKeyring = true;
     store.save(state);
     store.saveSpec(options.id, spec);
     const hold = await prepareCgroup(runtime, state, spec, undo);

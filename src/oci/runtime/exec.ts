@@ -119,6 +119,7 @@ function programOf(
   const { args = [], terminal, consoleSize = { height: 0, width: 0 } } = spec.process ?? {};
   const seccomp = spec.linux?.seccomp;
   return compileExec({
+    id: state.id,
     spec,
     env:
       spec.process === undefined ? [] : environmentOf(spec.process, `/proc/${state.process?.pid ?? 0}/root`),
@@ -126,6 +127,7 @@ function programOf(
     command: args,
     cgroup: state.cgroup,
     detached: true,
+    noNewKeyring: state.noNewKeyring === true,
     ...(joinsMounts(spec) ? { root: descriptors.add(openRoot(state)) } : {}),
     ...(seccomp === undefined ? {} : { seccomp: compileSeccomp(seccomp) }),
     ...(terminal === true ? { terminal: { rows: consoleSize.height, columns: consoleSize.width } } : {}),

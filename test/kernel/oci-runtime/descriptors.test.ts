@@ -2,8 +2,11 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { closeSync, createReadStream, openSync, readFileSync } from "node:fs";
+import { once } from "node:events";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { after, describe, it } from "node:test";
+import type { ProbeReport } from "../../support/launch-fixture.ts";
 import { receiveTerminal } from "../../support/receive-terminal.ts";
 import { requires } from "../../support/requires.ts";
 import { OciFixture } from "./oci-fixture.ts";
@@ -67,6 +70,21 @@ describe("descriptors of cricket oci", requires("root", "package:busybox-static"
     fixture.write(["sleep", "1000"]);
     await ok("run", "-d", id);
     assert.equal(await ok("exec", id, "sh", "-c", "ls /proc/$$/fd; true"), "0\n1\n2\n");
+    await ok("delete", "-f", id);
+  });
+
+  it("gives an exec the session keyring of its container, not that of its caller", async () => {
+    const id = fixture.newId();
+    const keyringOf = (report: string): string => (JSON.parse(report) as ProbeReport).keyring;
+    fixture.write(["sh", "-c", "probe report; sleep 1000"]);
+    const first = fixture.start("run", id);
+    const [report = ""] = (await once(createInterface({ input: first.stdout! }), "line")) as [string];
+    assert.match(keyringOf(report), new RegExp(`;_ses\\.${id}$`));
+    assert.equal(keyringOf(await ok("exec", id, "probe", "report")), keyringOf(report));
+    await ok("delete", "-f", id);
+    fixture.write(["sleep", "1000"]);
+    await ok("run", "-d", "--no-new-keyring", id);
+    assert.doesNotMatch(keyringOf(await ok("exec", id, "probe", "report")), new RegExp(id));
     await ok("delete", "-f", id);
   });
 

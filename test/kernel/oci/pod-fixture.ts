@@ -81,6 +81,7 @@ export interface ContainerRequest {
 }
 
 export interface Container {
+  id: string;
   monitor: Monitor;
   spec: Spec;
   env: Uint8Array[];
@@ -180,7 +181,7 @@ export class Pod {
         logPath,
         ...(request.onListener === undefined ? {} : { onListener: request.onListener }),
       });
-      return { monitor, spec, env, cgroupPath, logPath };
+      return { id, monitor, spec, env, cgroupPath, logPath };
     } finally {
       close(rootfs);
       if (userNamespace !== undefined) close(userNamespace);
@@ -218,6 +219,7 @@ export class Pod {
     const { spec, env } = container;
     try {
       const program = compileExec({
+        id: container.id,
         spec,
         env,
         initPidfd,

@@ -5,6 +5,7 @@ import { isInOrder, ops, process, spec, stepsOf } from "./launch-fixtures.ts";
 
 function compile(changes: Partial<ExecLaunch> = {}) {
   return compileExec({
+    id: "c1",
     spec: spec({ process: process({ cwd: "/srv", user: { uid: 7, gid: 8, additionalGids: [8] } }) }),
     env: [],
     initPidfd: 5,
@@ -21,6 +22,7 @@ test("`compileExec()` enters the container with a few steps and mounts nothing",
     "joinCgroup",
     "newSession",
     "joinNamespaces",
+    "newKeyring",
     "umask",
     "chdir",
     "setGroups",
@@ -46,6 +48,15 @@ test("`compileExec()` joins the pid namespace in the parent and the rest by one 
 test("`compileExec()` joins no pid namespace where the container has the host's", () => {
   const program = compile({ spec: spec({}, { namespaces: [{ type: "mount" }] }) });
   assert.deepEqual(stepsOf(program, "joinNamespaces"), [{ op: "joinNamespaces", fd: 5, mask: 0x00020000 }]);
+});
+
+test("`compileExec()` enters the container's session keyring, labelled as the process, after its user namespace", () => {
+  const namespaces = [{ type: "mount" as const }, { type: "user" as const, path: "/proc/9/ns/user" }];
+  const labelled = spec({ process: process({ selinuxLabel: "u:r:t:s0" }) }, { namespaces });
+  const program = compile({ spec: labelled });
+  assert.ok(isInOrder(program, "joinNamespaces", "setIds", "writeProc", "newKeyring", "setIds"));
+  assert.deepEqual(stepsOf(program, "newKeyring"), [{ op: "newKeyring", name: "_ses.c1", optional: true }]);
+  assert.ok(!ops(compile({ noNewKeyring: true })).includes("newKeyring"));
 });
 
 test("`compileExec()` runs the command as the container's user, with its directory", () => {

@@ -168,6 +168,7 @@ for (const [name, request] of Object.entries(containers))
 test("`explainProgram()` explains an exec", () => {
   const { spec, env } = specOf({ input: { user: { uid: 5, gid: 6, additionalGids: [6], home: "/" } } });
   const program = compileExec({
+    id: "c1",
     spec,
     env,
     initPidfd: 32,
