@@ -97,10 +97,20 @@ export function attachMountAt(fd: number, targetFd: number): void {
   check(Number(sysMoveMount(SYS_move_mount, fd, "", targetFd, "", flags)), "move_mount", `fd ${targetFd}`);
 }
 
-/** open_tree(2) with OPEN_TREE_CLONE: a detached copy (a bind mount without a place) of `path`. */
+/**
+ * open_tree(2) with OPEN_TREE_CLONE: a detached copy (a bind mount without a place) of `path`. A copy of a shared mount
+ * would be its peer, and what is mounted in it would appear on the host: copies are slaves.
+ */
 export function cloneMount(dirfd: number, path: string, recursive: boolean): number {
   const flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (recursive ? AT_RECURSIVE : 0) | AT_EMPTY_PATH;
-  return check(Number(sysOpenTree(SYS_open_tree, dirfd, path, flags)), "open_tree", path);
+  const fd = check(Number(sysOpenTree(SYS_open_tree, dirfd, path, flags)), "open_tree", path);
+  try {
+    setMountAttributes(fd, { propagation: MS_SLAVE }, recursive);
+    return fd;
+  } catch (error) {
+    close(fd);
+    throw error;
+  }
 }
 
 export interface MountAttributes {

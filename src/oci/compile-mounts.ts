@@ -49,8 +49,7 @@ export function compileMounts(launch: ContainerLaunch): CompiledMounts {
     refuseMisplaced(entry, isBind);
     if (entry.options.remount) compiled.steps.push(...remount(entry));
     else if (isBind) binds.push(addBind(compiled, launch, entry, idmap));
-    else if (mount.type === "cgroup" || mount.type === "cgroup2")
-      addCgroup(compiled, launch.cgroupView, mount, entry.options);
+    else if (mount.type === "cgroup" || mount.type === "cgroup2") addCgroup(compiled, launch, entry);
     else addFilesystem(compiled, launch, entry);
   }
   if (userNamespaceKind(launch.spec.linux) !== "none") openBefore(compiled, binds);
@@ -133,7 +132,7 @@ function addBind(
     set: own.set,
     clear: own.clear,
     recursiveAttributes: wantsRecursive,
-    propagation: options.propagation,
+    propagation: options.propagation === 0 ? unasked(launch.spec) : options.propagation,
     ...(idmap === undefined ? {} : { idmap }),
     target: mount.destination,
     create: "auto",
@@ -143,6 +142,11 @@ function addBind(
   steps.push(step);
   if (wantsRecursive && hasAny(attributes)) steps.push(setAttributes(mount.destination, attributes));
   return step;
+}
+
+/** The source is a slave of the host's mount already, unless some other mount is to be shared with the host. */
+function unasked(spec: Spec): number {
+  return wantsSharedMounts(spec) && userNamespaceKind(spec.linux) === "none" ? MS_SLAVE | MS_REC : 0;
 }
 
 function hasAny(attributes: Attributes): boolean {
@@ -265,31 +269,42 @@ function closeForWriting(target: string): Step {
 
 const cgroupSource = "OCI runtime-spec config-linux.md#control-groups";
 
-function addCgroup(compiled: CompiledMounts, view: CgroupView, mount: Mount, options: MountOptions): void {
+function addCgroup(
+  compiled: CompiledMounts,
+  launch: ContainerLaunch,
+  { mount, options, at }: MountEntry,
+): void {
+  const { spec, cgroupView: view } = launch;
   const attributes = options.attributes.set | options.recursive.set;
-  if (view.version === 2) {
+  const { destination: target } = mount;
+  if (view.version === 1) addCgroupV1(compiled, { view, target, attributes, spec });
+  else
     compiled.steps.push({
       op: "mountFs",
       type: "cgroup2",
-      options: [["source", "cgroup"]],
+      options: [["source", "cgroup"], ...options.data],
       attributes,
-      target: mount.destination,
+      target,
       create: "directory",
       because: { why: "the container's cgroups, as its cgroup namespace shows them", source: cgroupSource },
     });
-    return;
-  }
-  addCgroupV1(compiled, view, mount.destination, attributes);
+  const [first] = options.data;
+  if (view.version === 1 && first !== undefined)
+    throw invalidArgument(`${at}.options has ${first[0]}: cgroup v1 is bound from the host as it is`);
+  if (options.propagation !== 0) compiled.steps.push(propagationStep(target, options.propagation));
+}
+
+interface CgroupV1Mount {
+  view: Extract<CgroupView, { version: 1 }>;
+  target: string;
+  attributes: number;
+  spec: Spec;
 }
 
 // v1 has one hierarchy per controller: a small tmpfs with a bind mount of the container's own directory of each, so
 // that nothing of other containers can be seen.
-function addCgroupV1(
-  { steps, closing }: CompiledMounts,
-  view: Extract<CgroupView, { version: 1 }>,
-  target: string,
-  attributes: number,
-): void {
+function addCgroupV1({ steps, closing }: CompiledMounts, mount: CgroupV1Mount): void {
+  const { view, target, attributes, spec } = mount;
   steps.push({
     op: "mountFs",
     type: "tmpfs",
@@ -311,7 +326,7 @@ function addCgroupV1(
       set: attributes,
       clear: 0,
       recursiveAttributes: false,
-      propagation: 0,
+      propagation: unasked(spec),
       target: `${target}/${name}`,
       create: "directory",
       because: { why: `the container's own ${name} cgroup, nothing above it`, source: cgroupSource },

@@ -1,6 +1,6 @@
 // create: everything but the program itself. The container's first process waits at its gate, and nothing of cricket
 // stays beside it: it becomes the child of the caller's subreaper, which is how engines learn of its end.
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, realpathSync, writeFileSync } from "node:fs";
 import { dirname, isAbsolute, join, resolve } from "node:path";
 import { CleanupStack } from "../../base/cleanup-stack.ts";
 import { failedPrecondition, invalidArgument } from "../../base/errors.ts";
@@ -248,7 +248,8 @@ function withSockets(process: Process, count: number): Process {
 
 function parentMountOf(spec: Spec, rootfs: string): { parentMount?: string } {
   if (!wantsSharedMounts(spec)) return {};
-  const parentMount = findMount(readMountinfo("self"), dirname(rootfs))?.mountPoint;
+  // Of the rootfs itself where that is a mount point, as engines make it.
+  const parentMount = findMount(readMountinfo("self"), realpathSync(rootfs))?.mountPoint;
   return parentMount === undefined ? {} : { parentMount };
 }
 

@@ -4,6 +4,8 @@ import assert from "node:assert/strict";
 import { chownSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
+import { MNT_DETACH, mount, MS_BIND, MS_SHARED, umount } from "../../../src/linux/mount.ts";
+import { findMount, readMountinfo } from "../../../src/linux/mountinfo.ts";
 import type { Linux } from "../../../src/oci/linux-spec.ts";
 import type { Process, Spec } from "../../../src/oci/spec.ts";
 import { requires } from "../../support/requires.ts";
@@ -356,6 +358,33 @@ describe("config.json", requires("root", "package:busybox-static"), () => {
       assert.match(fields, expected, `${propagation}: ${root}`);
     }
     assert.ok(!readFileSync("/proc/self/mountinfo", "utf8").includes(fixture.bundle));
+  });
+
+  // As on a machine with systemd, where all mounts are shared, and with an engine that mounts the rootfs.
+  it("a rootfs that is a shared mount gets none of the container's mounts on the host", async () => {
+    const rootfs = join(fixture.bundle, "rootfs");
+    mount(rootfs, rootfs, "", MS_BIND);
+    mount("", rootfs, "", MS_SHARED);
+    const seen = (): number =>
+      readMountinfo().filter(({ mountPoint }) => mountPoint.startsWith(rootfs)).length;
+    try {
+      for (const rootfsPropagation of [undefined, "shared", "rslave"] as const) {
+        const id = fixture.newId();
+        fixture.write(["sleep", "1000"], (spec) => {
+          Object.assign(spec.linux ?? {}, { rootfsPropagation });
+          spec.mounts?.push({ destination: "/mnt", type: "bind", source: fixture.bundle, options: ["bind"] });
+        });
+        await fixture.ok("run", "-d", id);
+        assert.equal(seen(), 1, rootfsPropagation);
+        const { pid } = JSON.parse(await fixture.ok("state", id)) as { pid: number };
+        const bound = readMountinfo(pid).find(({ mountPoint }) => mountPoint === "/mnt");
+        const host = findMount(readMountinfo(), fixture.bundle);
+        assert.ok(host?.sharedGroup === undefined || bound?.sharedGroup !== host.sharedGroup);
+        await fixture.ok("delete", "-f", id);
+      }
+    } finally {
+      while (seen() > 0) umount(rootfs, MNT_DETACH);
+    }
   });
 
   it("a property that the spec does not have is a warning that names it", async () => {

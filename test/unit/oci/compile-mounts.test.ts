@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { compileContainer } from "../../../src/oci/compile-container.ts";
 import type { ContainerLaunch } from "../../../src/oci/container-launch.ts";
+import type { LaunchProgram } from "../../../src/linux/launch-program.ts";
 import type { Linux } from "../../../src/oci/linux-spec.ts";
 import type { Mount, Spec } from "../../../src/oci/spec.ts";
 import { isInOrder, launch, ops, spec, stepsOf } from "./launch-fixtures.ts";
@@ -123,6 +124,37 @@ test("`compileContainer()` keeps the host's tree shared where a mount is to be, 
     { op: "setPropagation", path: "/run", flags: 1 << 18 },
   ]);
   assert.throws(() => compile({ mounts }), { code: "internal" });
+});
+
+test("`compileContainer()` shares only those mounts that are to be", () => {
+  const mounts: Mount[] = [
+    { destination: "/d", type: "bind", source: "/s", options: ["rbind", "rshared"] },
+    { destination: "/e", type: "bind", source: "/e", options: ["rbind"] },
+  ];
+  const program = compile({ mounts }, {}, { rootfs: { mount: 10, target: "/run/c/r", parentMount: "/run" } });
+  const propagations = ({ steps }: LaunchProgram): unknown[] =>
+    steps.flatMap((step) => (step.op === "mountTree" ? [[step.target, step.propagation]] : []));
+  assert.deepEqual(propagations(program), [
+    ["/d", (1 << 20) | (1 << 14)],
+    ["/e", (1 << 19) | (1 << 14)],
+  ]);
+  assert.deepEqual(propagations(compile({ mounts: mounts.slice(1) })), [["/e", 0]]);
+});
+
+test("`compileContainer()` leaves no option of a cgroup mount out", () => {
+  const mounts: Mount[] = [
+    { destination: "/c", type: "cgroup", source: "cgroup", options: ["ro", "rslave", "nsdelegate"] },
+  ];
+  const program = compile({ mounts });
+  const made = program.steps.find((step) => step.op === "mountFs");
+  assert.deepEqual(made?.options, [
+    ["source", "cgroup"],
+    ["nsdelegate", true],
+  ]);
+  const changed = program.steps.find((step) => step.op === "setMountAttributes");
+  assert.equal(changed?.propagation, (1 << 19) | (1 << 14));
+  const cgroupView = { version: 1 as const, hierarchies: [] };
+  assert.throws(() => compile({ mounts }, {}, { cgroupView }), /mounts\[0\]\.options has nsdelegate/);
 });
 
 test("`compileContainer()` cuts everything else off the host", () => {
