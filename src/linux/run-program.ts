@@ -1,6 +1,6 @@
 // Programs of the host that are run to their end: hooks, ps(1).
-import { spawn } from "node:child_process";
-import { CricketError, wrapError } from "../base/errors.ts";
+import { spawn, type ChildProcess } from "node:child_process";
+import { CricketError, errnoOf, wrapError } from "../base/errors.ts";
 
 export interface ProgramRun {
   path: string;
@@ -10,7 +10,7 @@ export interface ProgramRun {
   /** The whole environment, "KEY=value". */
   env: readonly string[];
   input?: string;
-  /** 0: none. After it the program is killed. */
+  /** 0: none. After it the program and what it has started are killed. */
   timeoutMs?: number;
 }
 
@@ -22,7 +22,9 @@ export function runProgram(run: ProgramRun): Promise<string> {
     run.env.map((line) => [line.split("=", 1)[0] ?? "", line.slice(line.indexOf("=") + 1)]),
   );
   return new Promise((resolve, reject) => {
-    const child = spawn(run.path, [...run.args], { argv0: run.argv0 ?? run.path, env, stdio: "pipe" });
+    const options = { argv0: run.argv0 ?? run.path, env, stdio: "pipe" as const };
+    // A group of its own where it may have to be ended: what a script has started goes with it.
+    const child = spawn(run.path, [...run.args], { ...options, detached: (run.timeoutMs ?? 0) > 0 });
     let [output, complaint] = ["", ""];
     let late = false;
     child.stdout.on("data", (chunk: Buffer) => {
@@ -36,7 +38,7 @@ export function runProgram(run: ProgramRun): Promise<string> {
         ? undefined
         : setTimeout(() => {
             late = true;
-            child.kill("SIGKILL");
+            killGroup(child);
           }, run.timeoutMs);
     child.on("error", (error) => {
       clearTimeout(timer);
@@ -55,6 +57,16 @@ export function runProgram(run: ProgramRun): Promise<string> {
     child.stdin.on("error", () => {});
     child.stdin.end(run.input ?? "");
   });
+}
+
+/** It has not been waited for, so the number still is that of its group. */
+function killGroup({ pid }: ChildProcess): void {
+  if (pid === undefined) return;
+  try {
+    process.kill(-pid, "SIGKILL");
+  } catch (error) {
+    if (errnoOf(error) !== "ESRCH") throw error;
+  }
 }
 
 function failure(run: ProgramRun, late: boolean, end: string, complaint: string): CricketError {
