@@ -7,9 +7,9 @@ import { CricketError, errnoOf, SyscallError, type ErrorCode } from "../../base/
 const writeFlags = constants.O_WRONLY;
 const buffer = Buffer.allocUnsafe(64 * 1024);
 
-// The kernel hands lists out by the page, cut at the last line that fits: less than about a page is the end, and the
-// read that would say so can be saved.
-const fullRead = 4000;
+// The kernel hands lists out by the page, cut at the last line that fits, and lines of io.stat are long: what is much
+// less than a page is the end, and the read that would say so can be saved.
+const fullRead = 2048;
 
 // What a missing file looks like: no such controller, cgroup gone (ENODEV from an open file of a removed one),
 // or a kernel that has the file but not the feature behind it (PSI switched off at boot).

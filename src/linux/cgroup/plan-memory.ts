@@ -21,7 +21,10 @@ function limitWrites(resources: CgroupResources, context: PlanContext): CgroupWr
   const limit = placeOf("memory", "memoryLimitBytes", context);
   const memsw = placeOf("memory", "memorySwapLimitBytes", context);
   const limits = { memory, swap, names: context.names };
-  return limit.version === 1 ? limitWritesV1(limits, limit, memsw) : limitWritesV2(limits, limit, memsw);
+  if (limit.version === 1) return limitWritesV1(limits, limit, memsw);
+  // As with v1: no limit of memory, and no word about swap, is no limit of both.
+  const both = swap === 0n && memory < 0n ? -1n : swap;
+  return limitWritesV2({ ...limits, swap: both }, limit, memsw);
 }
 
 // The kernel demands limit <= memsw limit after every single write: raise the outer one first, lower the inner first.

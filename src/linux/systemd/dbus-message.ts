@@ -41,7 +41,8 @@ const fixedBytes = 16;
 /** systemd's answers here are a few hundred bytes; the specification would allow 128 MiB. */
 const maxMessageBytes = 4 << 20;
 
-const aligned = (length: number): number => (length + 7) & ~7;
+// Not with bits: a length of the other side has 32, and would come out negative.
+const aligned = (length: number): number => Math.ceil(length / 8) * 8;
 
 export function encodeMessage(message: DBusMessage): Buffer {
   const { signature = "", body = [] } = message;

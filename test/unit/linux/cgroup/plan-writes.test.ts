@@ -135,6 +135,11 @@ test("on v2 swap counts alone", () => {
   ]);
 });
 
+test("no limit of memory takes that of swap away, as on v1", () => {
+  assert.deepEqual(plan(v2, { memoryLimitBytes: -1n }), ["memory.max=max", "memory.swap.max=max?"]);
+  assert.deepEqual(plan(v2, { memoryLimitBytes: 100n }), ["memory.max=100"]);
+});
+
 test("a swap limit below the memory limit is refused by its name", () => {
   const refused = { code: "invalid-argument", message: /memory_swap_limit_in_bytes/ };
   for (const layout of [v1, v2]) {

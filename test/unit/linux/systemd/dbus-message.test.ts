@@ -197,3 +197,11 @@ test("hostile bytes are an error of this module or an incomplete message, never 
   const nested = Buffer.from("017600".repeat(40), "hex");
   assert.throws(() => decodeValues("v", nested, true), /variants are nested too deeply/);
 });
+
+test("`decodeMessage()` refuses lengths of more than 31 bits", () => {
+  for (const length of [0x7fffffff, 0x80000000, 0xfffffff0, 0xffffffff]) {
+    const bytes = Buffer.from("6c01000100000000010000000000000000", "hex");
+    bytes.writeUInt32LE(length, 12);
+    assert.throws(() => decodeMessage(bytes), /a message of \d+ bytes/);
+  }
+});
