@@ -138,7 +138,11 @@ function command(argv: readonly string[], env: readonly Uint8Array[]): string {
 }
 
 const S_IFMT = 0o170000;
-const S_IFBLK = 0o060000;
+const nodeKinds = new Map([
+  [0o060000, "block"],
+  [0o020000, "character"],
+  [0o010000, "fifo"],
+]);
 
 const formatters: Formatters = {
   fork: ({ flags, cgroup, idMaps }, name) =>
@@ -181,7 +185,7 @@ const formatters: Formatters = {
   setLabel: ({ target, label }) => `${target} ${label}`,
   mkdirInRoot: ({ path, mode, uid, gid }) => `${path} ${octal(mode)} ${uid}:${gid}`,
   mknodInRoot: ({ path, mode, uid, gid }) =>
-    `${path} ${(mode & S_IFMT) === S_IFBLK ? "block" : "character"} ${octal(mode & 0o7777)} ${uid}:${gid}`,
+    `${path} ${nodeKinds.get(mode & S_IFMT)} ${octal(mode & 0o7777)} ${uid}:${gid}`,
   symlinkInRoot: ({ path, linkTarget }) => `${path} -> ${linkTarget}`,
   maskPath: ({ path }) => path,
   readonlyPath: ({ path }) => path,

@@ -205,8 +205,8 @@ export function parseProcess(text: string, unknown?: string[]): Process {
 }
 
 /** The same for `linux.resources` alone, as `update --resources` reads it. */
-export function parseResources(text: string): Resources {
-  return resources(parseExactIntegers(text, "resources"), "resources");
+export function parseResources(text: string, unknown?: string[]): Resources {
+  return resources(parseExactIntegers(text, "resources"), "resources", unknown);
 }
 
 /** config.json as text; the inverse of parseSpec. */

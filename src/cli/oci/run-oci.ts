@@ -17,6 +17,7 @@ const globalFlags: FlagTable = {
   log: { takes: "text", value: "FILE", help: "where errors and warnings are written too" },
   "log-format": { takes: "text", value: "FORMAT", help: "text or json" },
   debug: { help: "the log also has every step of a launch" },
+  strict: { help: "unknown properties, and what cannot be given, are errors and not warnings" },
   "systemd-cgroup": { help: "cgroups are those of systemd: cgroupsPath is slice:prefix:name" },
   rootless: {
     takes: "text",
@@ -138,6 +139,7 @@ async function openRuntime(globals: ParsedFlags): Promise<Runtime> {
   return {
     store: new RuntimeStore(globals.texts.get("root") ?? defaultRoot),
     helper,
+    strict: globals.switches.has("strict"),
     usesSystemd: globals.switches.has("systemd-cgroup"),
     debug: globals.switches.has("debug") ? (message) => report(globals, "debug", message) : undefined,
     systemd: () => (systemd ??= openSystemd(helper)),

@@ -1,8 +1,6 @@
-import { readFileSync } from "node:fs";
-import { wrapError } from "../../base/errors.ts";
 import type { Resources } from "../../oci/linux-spec.ts";
-import { parseResources } from "../../oci/parse-spec.ts";
 import { parseBytes } from "../../oci/runtime/cgroup-limits.ts";
+import { readResources } from "../../oci/runtime/read-bundle.ts";
 import { updateContainer, updateSchemata } from "../../oci/runtime/update.ts";
 import { UsageError } from "../command.ts";
 import type { ParsedFlags } from "./flags.ts";
@@ -38,26 +36,20 @@ export const update: Verb = {
     "mem-bw-schema": { takes: "text", value: "SCHEMA", help: "of Intel RDT" },
   },
   arity: [1, 1],
-  async run({ runtime, flags, operands }) {
+  async run({ runtime, flags, operands, warn }) {
     const [id = ""] = operands;
     updateSchemata(runtime, id, {
       l3CacheSchema: flags.texts.get("l3-cache-schema") ?? "",
       memBwSchema: flags.texts.get("mem-bw-schema") ?? "",
     });
     const file = flags.texts.get("resources");
-    const resources = file === undefined ? resourcesOf(flags) : readResources(file);
+    const { value: resources, warnings } =
+      file === undefined ? { value: resourcesOf(flags), warnings: [] } : readResources(file, runtime.strict);
+    warnings.forEach(warn);
     await updateContainer(runtime, id, resources);
     return 0;
   },
 };
-
-function readResources(file: string): Resources {
-  try {
-    return parseResources(readFileSync(file === "-" ? 0 : file, "utf8"));
-  } catch (error) {
-    throw wrapError(`--resources ${file}`, error);
-  }
-}
 
 function resourcesOf(flags: ParsedFlags): Resources {
   const bytes = (name: string): bigint | undefined => {

@@ -95,7 +95,10 @@ const character = (major: number, minor?: number): DeviceRule => ({
   access: "rwm",
 });
 
-/** The spec's rules, then what no container goes without: the default devices, terminals, and mknod. */
+/**
+ * Nothing, then the spec's rules, then what no container goes without: the default devices, terminals, and mknod. As with
+ * runc, who wants all devices says so.
+ */
 export function deviceRulesOf(linux: Linux): DeviceRule[] {
   const own = (linux.devices ?? [])
     .filter(({ type }) => type !== "p")
@@ -107,6 +110,7 @@ export function deviceRulesOf(linux: Linux): DeviceRule[] {
       access: "rwm",
     }));
   return [
+    { allow: false },
     ...(linux.resources?.devices ?? []),
     ...own,
     { allow: true, type: "c", access: "m" },

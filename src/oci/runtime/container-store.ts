@@ -1,6 +1,6 @@
 // The containers of one --root: a directory each, with state.json, config.json and, until it is started, the gate.
 // What a container is doing is never stored: it follows from its process, its gate and its cgroup.
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { writeFileAtomic } from "../../base/atomic-file.ts";
 import { CricketError, errnoOf, invalidArgument, wrapError } from "../../base/errors.ts";
@@ -124,7 +124,7 @@ export class RuntimeStore {
       throw wrapError(`read ${this.root}`, error);
     }
     return names
-      .filter((name) => idPattern.test(name) && statSync(join(this.root, name)).isDirectory())
+      .filter((name) => idPattern.test(name))
       .map((name) => this.find(name))
       .filter((state) => state !== undefined);
   }

@@ -1,7 +1,8 @@
 // create: everything but the program itself. The container's first process waits at its gate, and nothing of cricket
 // stays beside it: it becomes the child of the caller's subreaper, which is how engines learn of its end.
-import { mkdirSync, realpathSync, writeFileSync } from "node:fs";
+import { mkdirSync, realpathSync, statSync, writeFileSync } from "node:fs";
 import { dirname, isAbsolute, join, resolve } from "node:path";
+import { writeFileAtomic } from "../../base/atomic-file.ts";
 import { CleanupStack } from "../../base/cleanup-stack.ts";
 import { failedPrecondition, invalidArgument } from "../../base/errors.ts";
 import { joinTasks } from "../../linux/cgroup/cgroup-join.ts";
@@ -67,7 +68,7 @@ export interface CreatedContainer {
 export async function createContainer(runtime: Runtime, options: CreateOptions): Promise<CreatedContainer> {
   const { store } = runtime;
   const bundle = resolve(options.bundle);
-  const { value: spec, warnings } = readBundle(bundle);
+  const { value: spec, warnings } = readBundle(bundle, runtime.strict);
   checkOptions(spec, options);
   assertHostCan(spec);
   using devices = await netDevicesOf(spec);
@@ -211,7 +212,8 @@ async function launch(runtime: Runtime, request: Launch): Promise<DetachedProces
   });
 }
 
-function programOf({ store }: Runtime, request: Launch, descriptors: LaunchDescriptors): LaunchProgram {
+function programOf(runtime: Runtime, request: Launch, descriptors: LaunchDescriptors): LaunchProgram {
+  const { store } = runtime;
   const { state, spec, options } = request;
   const seccomp = spec.linux?.seccomp;
   const join = openNamespaces(spec.linux, descriptors);
@@ -236,8 +238,17 @@ function programOf({ store }: Runtime, request: Launch, descriptors: LaunchDescr
     withoutMonitor: true,
     ...(seccomp === undefined ? {} : { seccomp: compileSeccomp(seccomp) }),
   });
-  if (!options.noNewKeyring) return program;
-  return { steps: program.steps.filter((step) => step.op !== "newKeyring") };
+  const wanted = options.noNewKeyring
+    ? { steps: program.steps.filter((step) => step.op !== "newKeyring") }
+    : program;
+  return runtime.strict ? allRequired(wanted) : wanted;
+}
+
+/** With --strict: a limit that cannot be set is an error. Nobody has asked for the keyring. */
+export function allRequired({ steps }: LaunchProgram): LaunchProgram {
+  return {
+    steps: steps.map((step) => (step.op === "newKeyring" ? step : { ...step, optional: false })),
+  };
 }
 
 /** As process 1 of its container, or what it takes for it: sd_listen_fds(3) compares the pid. */
@@ -263,5 +274,8 @@ function handOut(process: DetachedProcess, console: ConsoleSocket | undefined): 
 
 export function writePidFile(path: string, pid: number): void {
   mkdirSync(dirname(resolve(path)), { recursive: true });
-  writeFileSync(path, String(pid));
+  const isOther = statSync(path, { throwIfNoEntry: false })?.isFile() === false;
+  // Whoever waits for the file finds the whole pid in it. A pipe stays what it is.
+  if (isOther) writeFileSync(path, String(pid));
+  else writeFileAtomic(path, String(pid), { mode: 0o644 });
 }

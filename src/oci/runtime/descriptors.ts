@@ -1,6 +1,6 @@
 // Descriptors of a launch, closed together once the helper has its own copies.
-import { closeSync, openSync } from "node:fs";
-import { CricketError, wrapError } from "../../base/errors.ts";
+import { openSync, readlinkSync } from "node:fs";
+import { CricketError, errnoOf, wrapError } from "../../base/errors.ts";
 import { close, O_CLOEXEC, O_RDONLY } from "../../linux/files.ts";
 import type { NamespaceJoin } from "../container-launch.ts";
 import type { Linux } from "../linux-spec.ts";
@@ -38,15 +38,26 @@ export function openNamespaces(linux: Linux | undefined, descriptors: LaunchDesc
   return joins.sort((a, b) => Number(a.types.includes("user")) - Number(b.types.includes("user")));
 }
 
-/** Descriptors 3 and on that the caller passed, as `--preserve-fds` and LISTEN_FDS count them. */
+/**
+ * Descriptors 3 and on that the caller passed, as `--preserve-fds` and LISTEN_FDS count them. Node takes the lowest ones
+ * that are free for itself, the first of them for its event loop: who finds that one has been passed fewer.
+ */
 export function keptDescriptors(count: number): number[] {
-  const kept = Array.from({ length: count }, (_unused, index) => 3 + index);
-  for (const fd of kept) {
-    try {
-      closeSync(openSync(`/proc/self/fd/${fd}`, O_RDONLY | O_CLOEXEC | 0o10000000));
-    } catch {
+  const kept: number[] = [];
+  for (let fd = 3; fd < 3 + count; fd++) {
+    const target = targetOf(fd);
+    if (target === undefined || /^anon_inode:\[(?:eventpoll|io_uring)\]$/.test(target))
       throw new CricketError("invalid-argument", `--preserve-fds: descriptor ${fd} is not open`);
-    }
+    kept.push(fd);
   }
   return kept;
+}
+
+function targetOf(fd: number): string | undefined {
+  try {
+    return readlinkSync(`/proc/self/fd/${fd}`);
+  } catch (error) {
+    if (errnoOf(error) === "ENOENT") return undefined;
+    throw error;
+  }
 }

@@ -12,7 +12,7 @@ import type { Capabilities, Process, Spec } from "../spec.ts";
 import { assertHostConfines } from "./check-host.ts";
 import type { ContainerState, ContainerStatus } from "./container-store.ts";
 import { ConsoleSocket } from "./console-socket.ts";
-import { writePidFile } from "./create.ts";
+import { allRequired, writePidFile } from "./create.ts";
 import { explainFailure } from "./explain-failure.ts";
 import { LaunchDescriptors, keptDescriptors } from "./descriptors.ts";
 import { environmentOf } from "./home.ts";
@@ -60,7 +60,7 @@ export async function execInContainer(runtime: Runtime, options: ExecOptions): P
   const state = store.get(options.id);
   assertCanExec(store.status(state), options);
   const spec = store.loadSpec(options.id);
-  const { value: process, warnings } = processOf(spec, options);
+  const { value: process, warnings } = processOf(spec, options, runtime.strict);
   assertHostConfines(process);
   if (process.terminal === true && options.consoleSocket === undefined && !options.keepsTerminal)
     throw invalidArgument("process.terminal: a detached process needs --console-socket");
@@ -68,7 +68,8 @@ export async function execInContainer(runtime: Runtime, options: ExecOptions): P
   using descriptors = new LaunchDescriptors();
   const rdtTasks = intelRdtTasks(state.id, spec.linux?.intelRdt);
   const cgroup = descriptors.use(joinTasks(joinCgroup(runtime, state, options.cgroup), rdtTasks));
-  const program = programOf(runtime, { ...state, cgroup }, { ...spec, process }, descriptors);
+  const compiled = programOf(runtime, { ...state, cgroup }, { ...spec, process }, descriptors);
+  const program = runtime.strict ? allRequired(compiled) : compiled;
   await traceLaunch(runtime, program);
   try {
     const ran = await spawnDetached(runtime.helper(), program, {
@@ -142,8 +143,8 @@ function openRoot({ process }: ContainerState): number {
   return openSync(`/proc/${process?.pid ?? 0}/root`, O_PATH | O_DIRECTORY | O_CLOEXEC);
 }
 
-function processOf(spec: Spec, options: ExecOptions): Checked<Process> {
-  if (options.processFile !== undefined) return readProcess(options.processFile);
+function processOf(spec: Spec, options: ExecOptions, strict: boolean): Checked<Process> {
+  if (options.processFile !== undefined) return readProcess(options.processFile, strict);
   if (spec.process === undefined) throw invalidArgument("process property must not be empty");
   if (options.args.length === 0) throw invalidArgument("exec: the command is missing");
   const { consoleSize: _ofInit, ...base } = spec.process;

@@ -53,6 +53,8 @@ export function features(version: string): Record<string, unknown> {
       memoryPolicy: { modes: memoryPolicyModes, flags: memoryPolicyFlags },
       netDevices: { enabled: true },
     },
+    // features.md#unsafe-annotations-in-configjson: with --systemd-cgroup they change the scope.
+    potentiallyUnsafeConfigAnnotations: ["org.systemd.property."],
     annotations: { "io.github.cricket.version": version },
   };
 }

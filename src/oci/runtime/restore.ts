@@ -54,7 +54,7 @@ export async function restoreContainer(
 ): Promise<RestoredContainer> {
   const { store } = runtime;
   const bundle = resolve(options.bundle);
-  const { value: spec, warnings } = readBundle(bundle);
+  const { value: spec, warnings } = readBundle(bundle, runtime.strict);
   const criu = findCriu();
   prepareDirectory(places.work, "--work-path");
   const streams = readDescriptors(places.images);

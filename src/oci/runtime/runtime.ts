@@ -8,6 +8,8 @@ export interface Runtime {
   store: RuntimeStore;
   /** The static programs; loaded by the verbs that launch something. */
   helper: () => HelperBinary;
+  /** --strict: what would be a warning about a configuration is an error. */
+  strict: boolean;
   /** --systemd-cgroup: new containers become scopes. */
   usesSystemd: boolean;
   /** Loaded by the verbs that make, change or remove a scope. */

@@ -14,9 +14,10 @@ export async function updateContainer(runtime: Runtime, id: string, resources: R
   await cgroups.updateResources(state.cgroupPath, cgroupResourcesOf(resources));
   const spec = store.loadSpec(id);
   const before = spec.linux?.resources ?? {};
+  const { devices: _ofCreation, ...changes } = resources;
   const after: Resources = {
     ...before,
-    ...resources,
+    ...changes,
     memory: { ...before.memory, ...resources.memory },
     cpu: { ...before.cpu, ...resources.cpu },
     blockIO: { ...before.blockIO, ...resources.blockIO },

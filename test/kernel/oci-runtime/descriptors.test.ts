@@ -121,6 +121,13 @@ describe("descriptors of cricket oci", requires("root", "package:busybox-static"
     assert.equal(text, `${readFileSync(files[0] ?? "", "utf8")}\nLinux\n\n0\n1\n2\n3\n4\n`);
   });
 
+  it("--preserve-fds passes nothing that the runtime has opened for itself", async () => {
+    const id = fixture.newId();
+    fixture.write(["true"]);
+    const { status, stderr } = await fixture.run(["create", "--preserve-fds", "1", id]);
+    assert.deepEqual([status, /descriptor 3 is not open/.test(stderr)], [1, true], stderr);
+  });
+
   it("passes a service manager's sockets on, and tells the program", async () => {
     const id = fixture.newId();
     fixture.write(["sh", "-c", 'echo "$LISTEN_FDS $LISTEN_PID"; cat <&3']);

@@ -183,7 +183,10 @@ describe("cricket oci", requires("root", "package:busybox-static"), () => {
     assert.equal((await stateOf(id)).status, "running");
     assert.match(await fails("resume", id), /not paused/);
     await ok("pause", id);
-    await ok("delete", "--force", id);
+    // The freezer of cgroup v1 keeps also those that are to die.
+    await ok("kill", id, "KILL");
+    await untilStopped(id);
+    await ok("delete", id);
   });
 
   it("`update` changes limits, and `events --stats` shows them", async () => {

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { parseResources } from "../../../../src/oci/parse-spec.ts";
-import { cgroupPathOf, cgroupResourcesOf } from "../../../../src/oci/runtime/cgroup-limits.ts";
+import { resolveDeviceRules } from "../../../../src/linux/cgroup/device-rules.ts";
+import { cgroupPathOf, cgroupResourcesOf, deviceRulesOf } from "../../../../src/oci/runtime/cgroup-limits.ts";
 
 test("`cgroupPathOf()` takes absolute paths, puts others below its own parent, and wants --systemd-cgroup for systemd's form", () => {
   assert.equal(cgroupPathOf("id", undefined), "/cricket-oci/id");
@@ -92,4 +93,20 @@ test("`cgroupResourcesOf()` takes over every property of linux.resources", () =>
 test("`cgroupResourcesOf()` of nothing is nothing", () => {
   assert.deepEqual(cgroupResourcesOf({}), {});
   assert.deepEqual(cgroupResourcesOf({ memory: {}, cpu: {}, blockIO: {}, network: {} }), { blockIo: {} });
+});
+
+test("`deviceRulesOf()` allows no device but the usual ones where the spec says nothing of them", () => {
+  const { allowByDefault, exceptions } = resolveDeviceRules(deviceRulesOf({}));
+  assert.equal(allowByDefault, false);
+  // The others may be made, and not opened.
+  const opened = exceptions
+    .filter(({ access }) => access !== 1)
+    .map(({ type, major, minor }) => [type, major, minor]);
+  assert.deepEqual(opened, [
+    ...[3, 5, 7, 8, 9].map((minor) => ["c", 1, minor]),
+    ["c", 5, 0],
+    ["c", 5, 2],
+    ["c", 136, -1],
+  ]);
+  assert.ok(resolveDeviceRules(deviceRulesOf({ resources: { devices: [{ allow: true }] } })).allowByDefault);
 });
