@@ -78,7 +78,7 @@ describe("descriptors of cricket oci", requires("root", "package:busybox-static"
     const keyringOf = (report: string): string => (JSON.parse(report) as ProbeReport).keyring;
     fixture.write(["sh", "-c", "probe report; sleep 1000"]);
     const first = fixture.start("run", id);
-    const [report = ""] = (await once(createInterface({ input: first.stdout! }), "line")) as [string];
+    const [report] = (await once(createInterface({ input: first.stdout! }), "line")) as [string];
     assert.match(keyringOf(report), new RegExp(`;_ses\\.${id}$`));
     assert.equal(keyringOf(await ok("exec", id, "probe", "report")), keyringOf(report));
     await ok("delete", "-f", id);
