@@ -323,30 +323,42 @@ test("`CriServer` streams messages, and leaves the handler when the client stops
 });
 
 test("`CriServer.close()` waits for a call under way, but not longer than the grace period", async () => {
-  let release: () => void = () => {};
-  const first = await serve({
-    Version: async () => {
-      await new Promise<void>((resolve) => {
-        release = resolve;
-      });
-      return { version: "late" };
-    },
-  });
+  const late = new HeldCall({ version: "late" });
+  const first = await serve({ Version: () => late.enter() });
   const answer = first.client.runtime.version({});
-  await new Promise((resolve) => setTimeout(resolve, 50));
+  await late.entered;
   const closed = first.server.close(10_000);
-  release();
+  late.release();
   assert.equal((await answer).version, "late");
   first.client.close();
   await closed;
 
-  const second = await serve({ Version: () => new Promise<v1.VersionResponseSent>(() => {}) });
+  const endless = new HeldCall({ version: "never" });
+  const second = await serve({ Version: () => endless.enter() });
   const cut = statusOf(second.client.runtime.version({}));
-  await new Promise((resolve) => setTimeout(resolve, 50));
+  await endless.entered;
   await second.server.close(10);
   assert.equal((await cut).status, "UNAVAILABLE");
   second.client.close();
 });
+
+/** A call that is answered when the test says so. */
+class HeldCall {
+  readonly entered: Promise<void>;
+  release: () => void = () => {};
+  readonly #answer: Promise<v1.VersionResponseSent>;
+  #enter: () => void = () => {};
+
+  constructor(answer: v1.VersionResponseSent) {
+    this.entered = new Promise((resolve) => (this.#enter = resolve));
+    this.#answer = new Promise((resolve) => (this.release = () => resolve(answer)));
+  }
+
+  enter(): Promise<v1.VersionResponseSent> {
+    this.#enter();
+    return this.#answer;
+  }
+}
 
 test("`CriServer` takes requests of more than 4 MiB", async () => {
   const running = await serve({
