@@ -6,8 +6,8 @@
 //         ThrottleReadBps: 60M
 //       - Weight: 50
 import { invalidArgument } from "../../base/errors.ts";
+import { tryParseQuantity } from "../../base/quantity.ts";
 import { isDevicePattern } from "./find-devices.ts";
-import { parseQuantity } from "./quantity.ts";
 
 /** What some devices get, or all of them where there are none in it: that can be a weight alone. */
 export interface BlockIoParameters {
@@ -72,8 +72,9 @@ function patternsOf(value: unknown, at: string): string[] {
 function quantityOf(value: unknown, at: string): bigint | undefined {
   if (value === undefined || value === null || value === "") return undefined;
   const quantity =
-    typeof value === "string" || typeof value === "number" ? parseQuantity(String(value)) : undefined;
-  if (quantity === undefined) throw invalidArgument(`${at} is ${JSON.stringify(value)}: not a quantity`);
+    typeof value === "string" || typeof value === "number" ? tryParseQuantity(String(value)) : undefined;
+  if (quantity === undefined || quantity >= 1n << 63n)
+    throw invalidArgument(`${at} is ${JSON.stringify(value)}: not a quantity`);
   return quantity;
 }
 
