@@ -1,7 +1,7 @@
 // One run of a plugin: bounded in time and output, and with its whole process tree ended when it takes too long.
 import { spawn, type ChildProcess } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { setTimeout as delay } from "node:timers/promises";
+import { setImmediate as immediate, setTimeout as delay } from "node:timers/promises";
 import { CricketError, errnoOf, messageOf, wrapError } from "../../base/errors.ts";
 import { killInvocation, invocationVariable } from "./invocation.ts";
 import { pluginErrorOf } from "./plugin-error.ts";
@@ -108,6 +108,8 @@ async function drained(child: ChildProcess): Promise<void> {
   const closed = new Promise<void>((resolve) => child.once("close", () => resolve()));
   await Promise.race([closed, delay(drainMs, undefined, { signal: waiting.signal }).catch(() => {})]);
   waiting.abort();
+  // Where this process was held up, the time is over before what lies in the pipe is read: timers come before input.
+  await immediate();
 }
 
 interface CollectedOutput {
