@@ -8,6 +8,7 @@ import type { UnitProperty } from "./systemd-client.ts";
 const infinity = 0xffff_ffff_ffff_ffffn;
 
 export const uint64 = (value: bigint): DBusVariant => ({ signature: "t", value });
+export const int32 = (value: number): DBusVariant => ({ signature: "i", value });
 export const text = (value: string): DBusVariant => ({ signature: "s", value });
 export const boolean = (value: boolean): DBusVariant => ({ signature: "b", value });
 

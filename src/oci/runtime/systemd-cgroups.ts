@@ -1,7 +1,7 @@
 // linux.cgroupsPath and annotations in the terms of systemd, for --systemd-cgroup.
 import { invalidArgument } from "../../base/errors.ts";
 import type { UnitProperty } from "../../linux/systemd/systemd-client.ts";
-import { boolean, text, uint64 } from "../../linux/systemd/unit-properties.ts";
+import { boolean, int32, text, uint64 } from "../../linux/systemd/unit-properties.ts";
 import { cgroupName, scopeName, slicePath } from "../../linux/systemd/unit-names.ts";
 
 /** As runc's; a spec without a path lands beside the services. */
@@ -21,6 +21,7 @@ export function scopePathOf(id: string, path: string | undefined, root: string):
 }
 
 const annotationPrefix = "org.systemd.property.";
+const lastSignal = 64;
 
 type ReadValue = (value: string) => UnitProperty[1] | undefined;
 
@@ -30,6 +31,10 @@ const readTime: ReadValue = (value) => {
 };
 const readFlag: ReadValue = (value) =>
   /^(?:true|false)$/.test(value) ? boolean(value === "true") : undefined;
+const readSignal: ReadValue = (value) => {
+  const number = Number(/^(?:int32 )?(\d{1,2})$/.exec(value)?.[1] ?? 0);
+  return number >= 1 && number <= lastSignal ? int32(number) : undefined;
+};
 const readText =
   (pattern: RegExp): ReadValue =>
   (value) => {
@@ -46,6 +51,8 @@ const allowed: Readonly<Record<string, { property: string; read: ReadValue }>> =
   TimeoutStopSec: { property: "TimeoutStopUSec", read: (value) => inMicroseconds(readTime(value)) },
   RuntimeMaxUSec: { property: "RuntimeMaxUSec", read: readTime },
   RuntimeMaxSec: { property: "RuntimeMaxUSec", read: (value) => inMicroseconds(readTime(value)) },
+  // podman says with it how its containers are to be stopped.
+  KillSignal: { property: "KillSignal", read: readSignal },
   Description: { property: "Description", read: readText(/^[\x20-\x7e]{1,200}$/) },
   CollectMode: { property: "CollectMode", read: readText(/^(?:inactive|inactive-or-failed)$/) },
   SendSIGHUP: { property: "SendSIGHUP", read: readFlag },

@@ -25,6 +25,7 @@ test("annotations set a few properties and nothing else (CVE-2024-3154)", () => 
     annotatedProperties({
       "org.systemd.property.TimeoutStopUSec": "uint64 5000000",
       "org.systemd.property.RuntimeMaxSec": "3",
+      "org.systemd.property.KillSignal": "15",
       "org.systemd.property.CollectMode": "'inactive'",
       "org.systemd.property.SendSIGHUP": "true",
       "io.example.other": "x",
@@ -32,6 +33,7 @@ test("annotations set a few properties and nothing else (CVE-2024-3154)", () => 
     [
       ["TimeoutStopUSec", { signature: "t", value: 5_000_000n }],
       ["RuntimeMaxUSec", { signature: "t", value: 3_000_000n }],
+      ["KillSignal", { signature: "i", value: 15 }],
       ["CollectMode", { signature: "s", value: "inactive" }],
       ["SendSIGHUP", { signature: "b", value: true }],
     ],
@@ -58,6 +60,9 @@ test("annotations set a few properties and nothing else (CVE-2024-3154)", () => 
     ["TimeoutStopUSec", "-1"],
     ["TimeoutStopUSec", "99999999999999999999"],
     ["RuntimeMaxSec", "18446744073709551615"],
+    ["KillSignal", "0"],
+    ["KillSignal", "65"],
+    ["KillSignal", "SIGTERM"],
     ["CollectMode", "never"],
     ["SendSIGHUP", "1"],
     ["Description", "a\nb"],
