@@ -63,6 +63,8 @@ const dumpOptions = {
   autoDedup: false,
   emptyNetwork: false,
   pageServer: undefined,
+  statusFd: undefined,
+  lazyPages: false,
 } as const;
 
 async function checkpoint(

@@ -9,6 +9,7 @@ const AF_UNIX = 1;
 const SOCK_STREAM = 1;
 const SOCK_SEQPACKET = 5;
 const SOCK_CLOEXEC = 0o2000000;
+const MSG_TRUNC = 0x20;
 const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;
 const MSG_CMSG_CLOEXEC = 0x40000000;
@@ -74,11 +75,24 @@ export class DescriptorChannel {
 
 // One message with its descriptors; undefined when none is there or the other end is closed.
 function receiveDescriptors(socket: number): HandedDescriptor[] | undefined {
-  const byte = Buffer.alloc(8);
+  const message = receiveMessage(socket, 64);
+  if (typeof message === "string") return undefined;
+  return message.descriptors.map((fd) => ({ kind: message.bytes[0]!, fd }));
+}
+
+export interface ReceivedMessage {
+  bytes: Buffer;
+  /** Close-on-exec; the caller's. */
+  descriptors: number[];
+}
+
+/** recvmsg(2) without waiting. A message that is longer than `maxBytes` throws EMSGSIZE, one without a byte is an end. */
+export function receiveMessage(socket: number, maxBytes: number): ReceivedMessage | "empty" | "closed" {
+  const bytes = Buffer.alloc(maxBytes);
   const control = Buffer.alloc(CMSG_HEADER_BYTES + 4 * MAX_DESCRIPTORS);
   const part = Buffer.alloc(16);
-  part.writeBigUInt64LE(koffi.address(byte), 0);
-  part.writeBigUInt64LE(1n, 8);
+  part.writeBigUInt64LE(koffi.address(bytes), 0);
+  part.writeBigUInt64LE(BigInt(maxBytes), 8);
   // struct msghdr of 64-bit Linux: name, namelen, iov, iovlen, control, controllen, flags.
   const header = Buffer.alloc(56);
   header.writeBigUInt64LE(koffi.address(part), 16);
@@ -88,13 +102,16 @@ function receiveDescriptors(socket: number): HandedDescriptor[] | undefined {
   for (;;) {
     const size = Number(cRecvmsg(socket, header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC));
     if (size > 0) {
-      const rights = parseRights(control.subarray(0, Number(header.readBigUInt64LE(40))));
-      return rights.map((fd) => ({ kind: byte[0]!, fd }));
+      const descriptors = parseRights(control.subarray(0, Number(header.readBigUInt64LE(40))));
+      if ((header.readInt32LE(48) & MSG_TRUNC) === 0) return { bytes: bytes.subarray(0, size), descriptors };
+      for (const fd of descriptors) close(fd);
+      throw new SyscallError("recvmsg", "EMSGSIZE");
     }
-    if (size === 0) return undefined;
+    if (size === 0) return "closed";
     const errno = lastErrno();
     if (errno === "EINTR") continue;
-    if (errno === "EAGAIN" || errno === "ECONNRESET") return undefined;
+    if (errno === "EAGAIN") return "empty";
+    if (errno === "ECONNRESET") return "closed";
     throw new SyscallError("recvmsg", errno);
   }
 }

@@ -1,17 +1,19 @@
-import { close } from "../../linux/files.ts";
 import { resolve } from "node:path";
+import { close } from "../../linux/files.ts";
+import { becomeSubreaper } from "../../linux/reap.ts";
 import { checkpointContainer } from "../../oci/runtime/checkpoint.ts";
 import {
   cgroupsModes,
   type CgroupsMode,
   type CriuOptions,
   type CriuPlaces,
-} from "../../oci/runtime/criu-args.ts";
+} from "../../oci/runtime/criu-request.ts";
 import { deleteContainer } from "../../oci/runtime/delete.ts";
+import { relayTerminal } from "../../oci/runtime/relay-terminal.ts";
 import { restoreContainer } from "../../oci/runtime/restore.ts";
 import { forwardSignals, waitForProcess } from "../../oci/runtime/wait-process.ts";
 import { UsageError } from "../command.ts";
-import type { FlagTable, ParsedFlags } from "./flags.ts";
+import { countOf, type FlagTable, type ParsedFlags } from "./flags.ts";
 import type { Verb } from "./verb.ts";
 
 /** Shared by checkpoint and restore. */
@@ -52,7 +54,10 @@ export const checkpoint: Verb = {
   arity: [1, 1],
   failure: "checkpoint failed",
   async run({ runtime, flags, operands }) {
-    refuse(flags, ["lazy-pages", "status-fd"]);
+    if (flags.switches.has("lazy-pages") && !flags.texts.has("page-server"))
+      throw new UsageError("--lazy-pages needs --page-server ADDRESS:PORT, where the pages are served");
+    // Reaped here, as its helper ends before it.
+    becomeSubreaper();
     const options = {
       ...criuOptions(flags),
       leaveRunning: flags.switches.has("leave-running"),
@@ -60,6 +65,7 @@ export const checkpoint: Verb = {
       parentPath: parentPathOf(flags),
       autoDedup: flags.switches.has("auto-dedup"),
       pageServer: pageServerOf(flags.texts.get("page-server")),
+      statusFd: flags.texts.has("status-fd") ? countOf(flags, "status-fd") : undefined,
     };
     await checkpointContainer(runtime, operands[0] ?? "", options, placesOf(flags));
     return 0;
@@ -92,14 +98,9 @@ export const restore: Verb = {
   arity: [1, 1],
   failure: "restore failed",
   async run({ runtime, flags, operands, warn }) {
-    refuse(flags, [
-      "lazy-pages",
-      "console-socket",
-      "no-pivot",
-      "auto-dedup",
-      "lsm-profile",
-      "lsm-mount-context",
-    ]);
+    const { switches, texts } = flags;
+    if (switches.has("no-pivot"))
+      throw new UsageError("--no-pivot: the root is always changed with pivot_root");
     const [id = ""] = operands;
     if (flags.texts.get("manage-cgroups-mode") === "ignore")
       throw new UsageError(
@@ -108,30 +109,31 @@ export const restore: Verb = {
     const options = {
       ...criuOptions(flags),
       id,
-      bundle: flags.texts.get("bundle") ?? ".",
-      pidFile: flags.texts.get("pid-file"),
+      bundle: texts.get("bundle") ?? ".",
+      pidFile: texts.get("pid-file"),
+      consoleSocket: texts.get("console-socket"),
+      keepsTerminal: !switches.has("detach"),
+      autoDedup: switches.has("auto-dedup"),
+      lsmProfile: texts.get("lsm-profile"),
+      lsmMountContext: texts.get("lsm-mount-context"),
     };
-    const { pid, pidfd, warnings } = await restoreContainer(runtime, options, placesOf(flags));
+    const { pid, pidfd, pty, warnings } = await restoreContainer(runtime, options, placesOf(flags));
     warnings.forEach(warn);
-    if (flags.switches.has("detach")) {
+    if (switches.has("detach")) {
       close(pidfd);
       return 0;
     }
     const signals = forwardSignals(pidfd);
+    const terminal = pty === undefined ? undefined : relayTerminal(pty);
     try {
       return await waitForProcess(pid, pidfd);
     } finally {
+      await terminal?.end();
       signals.stop();
       (await deleteContainer(runtime, id, true)).forEach(warn);
     }
   },
 };
-
-function refuse({ switches, texts }: ParsedFlags, names: readonly string[]): void {
-  const given = names.filter((name) => switches.has(name) || texts.has(name));
-  if (given.length > 0)
-    throw new UsageError(`${given.map((name) => `--${name}`).join(", ")}: not supported by this runtime`);
-}
 
 function criuOptions(flags: ParsedFlags): CriuOptions & { emptyNetwork: boolean } {
   const { switches, texts, lists } = flags;
@@ -147,6 +149,7 @@ function criuOptions(flags: ParsedFlags): CriuOptions & { emptyNetwork: boolean 
     shellJob: switches.has("shell-job"),
     fileLocks: switches.has("file-locks"),
     manageCgroups: mode,
+    lazyPages: switches.has("lazy-pages"),
     emptyNetwork: emptied.length > 0,
   };
 }

@@ -1,6 +1,6 @@
 // checkpoint: a running container as files; without --leave-running it has ended then, and `delete` removes it.
 import { failedPrecondition } from "../../base/errors.ts";
-import type { CriuPlaces, DumpOptions } from "./criu-args.ts";
+import type { CriuPlaces, DumpOptions } from "./criu-request.ts";
 import { findCriu } from "./criu-program.ts";
 import { dumpProcesses } from "./dump.ts";
 import type { Runtime } from "./runtime.ts";

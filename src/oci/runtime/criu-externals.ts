@@ -9,7 +9,7 @@ import type { Mount, Spec } from "../spec.ts";
 import { defaultDevices } from "../compile-devices.ts";
 import { userNamespaceKind } from "../user-namespace.ts";
 import { findDeviceNodes } from "./device-nodes.ts";
-import type { External } from "./criu-args.ts";
+import type { External } from "./criu-request.ts";
 
 /** The key of everything that is masked by the host's /dev/null. */
 const maskKey = "/dev/null";

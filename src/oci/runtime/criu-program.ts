@@ -4,6 +4,8 @@ import { delimiter, isAbsolute, join } from "node:path";
 import { CricketError, errnoOf, failedPrecondition, wrapError } from "../../base/errors.ts";
 import { O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK, O_RDONLY } from "../../linux/files.ts";
 import { findTool, isExecutable } from "../../linux/run-tool.ts";
+import type { CriuPlaces } from "./criu-request.ts";
+import { CriuFailure } from "./criu-session.ts";
 
 /** In $PATH of the caller, or in the usual places. @throws CricketError failed-precondition naming the package */
 export function findCriu(path = process.env["PATH"] ?? ""): string {
@@ -20,28 +22,52 @@ export function findCriu(path = process.env["PATH"] ?? ""): string {
 
 /**
  * A directory of images or logs: made for root alone where it is missing, and never one that a link leads to, as an
- * archive that somebody else made could hold it (CVE-2026-53489).
+ * archive that somebody else made could hold it (CVE-2026-53489). The caller closes the descriptor, by which criu finds
+ * it.
  */
-export function prepareDirectory(path: string, option: string): void {
+export function prepareDirectory(path: string, option: string): number {
   try {
     mkdirSync(path, { recursive: true, mode: 0o700 });
-    closeSync(openSync(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    return openSync(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   } catch (error) {
     throw wrapError(`${option} ${path}`, error);
+  }
+}
+
+/** Both, closed together. */
+export class OpenDirectories implements Disposable {
+  readonly images: number;
+  readonly work: number;
+
+  constructor({ images, work }: CriuPlaces) {
+    this.images = prepareDirectory(images, "--image-path");
+    try {
+      this.work = prepareDirectory(work, "--work-path");
+    } catch (error) {
+      closeSync(this.images);
+      throw error;
+    }
+  }
+
+  [Symbol.dispose](): void {
+    closeSync(this.images);
+    closeSync(this.work);
   }
 }
 
 const maxLogBytes = 256 * 1024;
 const maxLines = 4;
 
-/** The error of a criu that failed, with the last errors of its log. */
-export function criuFailure(verb: string, log: string, complaint: string): CricketError {
+/**
+ * The error of a criu that failed, with the last errors of its log. What a handler of its notifications threw is the
+ * cause, and stays as it is.
+ */
+export function criuFailure(verb: string, log: string, error: unknown): Error {
+  if (!(error instanceof CriuFailure)) return error instanceof Error ? error : new Error(String(error));
+  const complaint = error.said === "" ? error.message : error.said;
   const lines = lastErrors(readEnd(log));
   const said = lines.length > 0 ? lines.join("; ") : complaint.trim().split("\n").slice(-maxLines).join("; ");
-  return new CricketError(
-    "internal",
-    `criu ${verb} failed: ${said === "" ? "it says nothing" : said} (${log})`,
-  );
+  return new CricketError("internal", `criu ${verb} failed: ${said} (${log})`, { cause: error });
 }
 
 /** Lines as "(00.038987) Error (criu/files-reg.c:1790): Can't lookup mount=1342", without the time. */

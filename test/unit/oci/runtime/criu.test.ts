@@ -1,11 +1,19 @@
 // What criu is told, and what is read of what it leaves.
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { closeSync, mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, it } from "node:test";
+import fc from "fast-check";
 import { parseMountinfo } from "../../../../src/linux/mountinfo.ts";
-import { dumpArgs, restoreArgs, type CriuOptions } from "../../../../src/oci/runtime/criu-args.ts";
+import {
+  criuType,
+  decodeResponse,
+  encodeNotified,
+  encodeRequest,
+} from "../../../../src/oci/runtime/criu-message.ts";
+import { dumpRequest, restoreRequest, type CriuOptions } from "../../../../src/oci/runtime/criu-request.ts";
+import { CriuFailure } from "../../../../src/oci/runtime/criu-session.ts";
 import { externalMounts, externalsOfRestore } from "../../../../src/oci/runtime/criu-externals.ts";
 import {
   criuFailure,
@@ -15,7 +23,7 @@ import {
   prepareDirectory,
 } from "../../../../src/oci/runtime/criu-program.ts";
 import { makeMountPoints } from "../../../../src/oci/runtime/mount-points.ts";
-import { cgroupRoots } from "../../../../src/oci/runtime/restore.ts";
+import { cgroupRoots, checkRestorable } from "../../../../src/oci/runtime/restore-plan.ts";
 import type { Spec } from "../../../../src/oci/spec.ts";
 
 const plain: CriuOptions = {
@@ -24,8 +32,9 @@ const plain: CriuOptions = {
   shellJob: false,
   fileLocks: false,
   manageCgroups: "soft",
+  lazyPages: false,
 };
-const places = { images: "/i", work: "/w" };
+const directories = { images: 5, work: 6 };
 const dump = {
   ...plain,
   leaveRunning: false,
@@ -34,22 +43,32 @@ const dump = {
   autoDedup: false,
   emptyNetwork: false,
   pageServer: undefined,
+  statusFd: undefined,
 };
 const spec = (more: Partial<Spec>): Spec => ({ ociVersion: "1.2.0", ...more });
 
-describe("criu's command line", () => {
+describe("what criu is asked for", () => {
+  const shared = {
+    imagesDirFd: 5,
+    workDirFd: 6,
+    logLevel: 4,
+    notifyScripts: true,
+    orphanPtsMaster: true,
+    manageCgroups: true,
+    manageCgroupsMode: 3,
+  };
+
   it("of a dump", () => {
-    assert.deepEqual(
-      dumpArgs(7, dump, places, ["mnt[/a b]:/a b"]).join("|"),
-      [
-        "dump|--tree|7|--images-dir|/i|--work-dir|/w|--log-file|dump.log|-v4",
-        "--external|mnt[/a b]:/a b|--manage-cgroups=soft",
-      ].join("|"),
-    );
+    assert.deepEqual(dumpRequest(7, dump, directories, ["mnt[/a b]:/a b"]), {
+      ...shared,
+      logFile: "dump.log",
+      pid: 7,
+      external: ["mnt[/a b]:/a b"],
+    });
   });
 
   it("of a dump with everything", () => {
-    const all = { tcpEstablished: true, extUnixSk: true, shellJob: true, fileLocks: true };
+    const all = { tcpEstablished: true, extUnixSk: true, shellJob: true, fileLocks: true, lazyPages: true };
     const pageServer = { address: "::1", port: 9 };
     const options = {
       ...dump,
@@ -58,36 +77,89 @@ describe("criu's command line", () => {
       parentPath: "../p",
       autoDedup: true,
       emptyNetwork: true,
+      manageCgroups: "ignore" as const,
     };
-    assert.deepEqual(dumpArgs(7, { ...options, pageServer }, places, []).slice(10), [
-      "--manage-cgroups=soft",
-      ..."--tcp-established --ext-unix-sk --shell-job --file-locks --leave-running --track-mem".split(" "),
-      ..."--prev-images-dir ../p --auto-dedup --empty-ns net --page-server --address ::1 --port 9".split(" "),
-    ]);
+    assert.deepEqual(dumpRequest(7, { ...options, pageServer }, directories, []), {
+      ...shared,
+      ...all,
+      logFile: "dump.log",
+      manageCgroups: false,
+      manageCgroupsMode: 0,
+      pid: 7,
+      external: [],
+      leaveRunning: true,
+      trackMem: true,
+      parentImg: "../p",
+      autoDedup: true,
+      emptyNs: 0x40000000,
+      pageServer,
+    });
   });
 
   it("a dump ahead leaves the container running by itself", () => {
-    const args = dumpArgs(7, { ...dump, preDump: true, leaveRunning: true }, places, []);
-    assert.equal(args[0], "pre-dump");
-    assert.ok(args.includes("--track-mem") && !args.includes("--leave-running"));
+    const request = dumpRequest(7, { ...dump, preDump: true, leaveRunning: true }, directories, []);
+    assert.deepEqual([request.trackMem, request.leaveRunning], [true, undefined]);
   });
 
-  it("of a restore: descriptors keep their numbers where one is not wanted", () => {
-    const args = restoreArgs(plain, places, {
+  it("of a restore", () => {
+    const plan = {
       rootfs: "/r",
-      pidFile: "/p",
       externals: ["mnt[/d]:/s"],
-      inherited: [undefined, "pipe:[5]", "file[1a:2b]", "extRootNetNS"],
-      cgroupRoots: ["cpu:/c", "/c"],
+      inherited: [{ key: "pipe:[5]", fd: 1 }],
+      joined: [{ ns: "ipc", nsFile: "/f" }],
+      cgroupRoots: [{ ctrl: "cpu", path: "/c" }, { path: "/c" }],
+      configFile: "/m",
       emptyNetwork: true,
+      autoDedup: false,
+      lsmProfile: "apparmor:p",
+      lsmMountContext: undefined,
+    };
+    assert.deepEqual(restoreRequest(plain, directories, plan), {
+      ...shared,
+      logFile: "restore.log",
+      root: "/r",
+      external: ["mnt[/d]:/s"],
+      inheritFd: [{ key: "pipe:[5]", fd: 1 }],
+      joinNs: [{ ns: "ipc", nsFile: "/f" }],
+      cgRoot: [{ ctrl: "cpu", path: "/c" }, { path: "/c" }],
+      configFile: "/m",
+      evasiveDevices: true,
+      emptyNs: 0x40000000,
+      lsmProfile: "apparmor:p",
     });
-    assert.deepEqual(
-      args.join(" "),
-      [
-        "restore --restore-detached --images-dir /i --work-dir /w --log-file restore.log -v4 --root /r --pidfile /p",
-        "--external mnt[/d]:/s --inherit-fd fd[4]:pipe:[5] --inherit-fd fd[5]:file[1a:2b]",
-        "--inherit-fd fd[6]:extRootNetNS --manage-cgroups=soft --cgroup-root cpu:/c --cgroup-root /c --empty-ns net",
-      ].join(" "),
+  });
+});
+
+describe("messages of criu's RPC", () => {
+  it("a request, byte by byte", () => {
+    const options = { imagesDirFd: 300, leaveRunning: true, logFile: "d", cgRoot: [{ path: "/" }] };
+    assert.equal(
+      Buffer.from(encodeRequest(criuType.dump, options)).toString("hex"),
+      ["0801", "120e", "08ac02", "1801", "520164", "ca0103", "12012f"].join(""),
+    );
+    assert.equal(Buffer.from(encodeNotified(true)).toString("hex"), "08061801");
+  });
+
+  it("answers: notifications, results, what is not known is passed over", () => {
+    const decode = (hex: string) => decodeResponse(Buffer.from(hex, "hex"));
+    const { notify, success } = decode("080610012a050a01781005");
+    assert.deepEqual([notify, success], [{ script: "x", pid: 5 }, true]);
+    assert.equal(decode("080210012203089a05").pid, 666);
+    const failed = decode("08021000380b4a02" + "6f68" + "ea0f" + "01ff" + "f90f" + "0011223344556677");
+    assert.deepEqual([failed.success, failed.errno, failed.message], [false, 11, "oh"]);
+  });
+
+  it("`decodeResponse()` throws for anything else, and for nothing but that", () => {
+    for (const hex of ["08", "2aff", "0f", "08ffffffffffffffffffff01"])
+      assert.throws(() => decodeResponse(Buffer.from(hex, "hex")), /no message of its RPC/);
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 64 }), (bytes) => {
+        try {
+          decodeResponse(Buffer.from(bytes));
+        } catch (error) {
+          assert.match(String(error), /no message of its RPC/);
+        }
+      }),
     );
   });
 });
@@ -145,9 +217,27 @@ describe("what is not the container's own", () => {
 
   it("cgroups are told by controller, those that are not cricket's stay", () => {
     const roots = cgroupRoots("/new", layout);
-    assert.deepEqual(roots.slice(0, 2), ["cpu:/new", "cpuacct:/new"]);
+    assert.deepEqual(roots.slice(0, 2), [
+      { ctrl: "cpu", path: "/new" },
+      { ctrl: "cpuacct", path: "/new" },
+    ]);
     const unified = { version: 2 as const, root: "/sys/fs/cgroup", controllers: [] };
-    assert.deepEqual(cgroupRoots("/new", { kind: "v2", v1: [], unified }), ["/new"]);
+    assert.deepEqual(cgroupRoots("/new", { kind: "v2", v1: [], unified }), [{ path: "/new" }]);
+  });
+
+  it("`checkRestorable()` warns of what differs, and refuses a user namespace that exists", () => {
+    const namespaces = [
+      { type: "network" as const, path: "/n" },
+      { type: "cgroup" as const, path: "/c" },
+    ];
+    const root = { path: "/r" };
+    const hooks = { createRuntime: [{ path: "/h" }], startContainer: [{ path: "/h" }] };
+    assert.deepEqual(checkRestorable(spec({ root, hooks, linux: { namespaces } })), [
+      "linux.namespaces: a restored container has a cgroup namespace of its own",
+      "hooks.startContainer: not run at a restore",
+    ]);
+    const user = { namespaces: [{ type: "user" as const, path: "/u" }] };
+    assert.throws(() => checkRestorable(spec({ root, linux: user })), /user namespace/);
   });
 });
 
@@ -161,9 +251,13 @@ describe("what criu leaves", () => {
     assert.deepEqual(lastErrors(log), ["Error (criu/util.c:1): first", "Error (criu/pie/a.c:3): second"]);
   });
 
-  it("what it prints where there is no log", () => {
-    const { message } = criuFailure("dump", "/no/dump.log", "a\ncannot run\n");
-    assert.equal(message, "criu dump failed: a; cannot run (/no/dump.log)");
+  it("what its answer says where there is no log; errors of others stay as they are", () => {
+    const { message } = criuFailure("dump", "/no/dump.log", new CriuFailure("criu dump: errno 5", "cannot"));
+    assert.equal(message, "criu dump failed: cannot (/no/dump.log)");
+    const silent = criuFailure("dump", "/no/dump.log", new CriuFailure("criu dump: errno 5", ""));
+    assert.equal(silent.message, "criu dump failed: criu dump: errno 5 (/no/dump.log)");
+    const other = new Error("hook");
+    assert.equal(criuFailure("dump", "/no/dump.log", other), other);
   });
 
   it("of descriptors only pipes and files are taken", () => {
@@ -182,7 +276,7 @@ describe("files of a checkpoint", () => {
 
   it("a directory is made for its owner alone, and none that a link leads to is taken", () => {
     const images = join(directory, "a/b");
-    prepareDirectory(images, "--image-path");
+    closeSync(prepareDirectory(images, "--image-path"));
     assert.equal(statSync(images).mode & 0o777, 0o700);
     symlinkSync(images, join(directory, "link"));
     assert.throws(() => prepareDirectory(join(directory, "link"), "--image-path"), /--image-path .*link/);
