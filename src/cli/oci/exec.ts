@@ -1,3 +1,4 @@
+import type { SubCgroups } from "../../linux/cgroup/cgroup-join.ts";
 import { becomeSubreaper } from "../../linux/reap.ts";
 import { execInContainer } from "../../oci/runtime/exec.ts";
 import { relayTerminal } from "../../oci/runtime/relay-terminal.ts";
@@ -56,7 +57,7 @@ export const exec: Verb = {
       noNewPrivs: switches.has("no-new-privs"),
       apparmor: texts.get("apparmor"),
       selinuxLabel: texts.get("process-label"),
-      cgroup: cgroupOf(lists.get("cgroup")),
+      cgroups: cgroupsOf(lists.get("cgroup")),
       ignorePaused: switches.has("ignore-paused"),
       preserveFds: countOf(flags, "preserve-fds"),
       pidFile: texts.get("pid-file"),
@@ -76,9 +77,18 @@ export const exec: Verb = {
   },
 };
 
-function cgroupOf(paths: readonly string[] = []): string | undefined {
-  const [path, ...more] = paths;
-  if (more.length > 0 || path?.includes(":") === true)
-    throw new UsageError("--cgroup takes one path for all controllers");
-  return path;
+/** As with runc: PATH for all hierarchies, or CONTROLLER[,CONTROLLER...]:PATH for some, which may be repeated. */
+function cgroupsOf(given: readonly string[] = []): SubCgroups {
+  const byController = new Map<string, string>();
+  let all = "";
+  for (const text of given) {
+    const [, controllers, path = ""] = /^(?:([^:]*):)?([^:]*)$/.exec(text) ?? [];
+    if (path === "" || controllers === "") throw new UsageError(`--cgroup ${text}: not [CONTROLLER:]PATH`);
+    if (controllers === undefined) {
+      if (given.length > 1) throw new UsageError("--cgroup PATH is for all controllers, and stands alone");
+      all = path;
+    }
+    for (const controller of controllers?.split(",") ?? []) byController.set(controller, path);
+  }
+  return { all, byController };
 }

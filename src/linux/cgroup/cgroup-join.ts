@@ -16,7 +16,14 @@ export interface CgroupJoin extends Disposable {
   readonly killFile?: number;
 }
 
+/** Existing cgroups below a path, "/name" or "": what `byController` does not name has `all`. */
+export interface SubCgroups {
+  all?: string;
+  byController: ReadonlyMap<string, string>;
+}
+
 export interface JoinOptions {
+  below?: SubCgroups;
   /** A cgroup below the path, in v2 alone: "/exec-1". */
   subgroup?: string;
   /** A process of the cgroup: where the path does not exist, the process is joined wherever it is. */
@@ -27,22 +34,28 @@ export interface JoinOptions {
 export function openJoin(
   layout: CgroupLayout,
   path: string,
-  { subgroup = "", member }: JoinOptions,
+  { subgroup = "", member, below }: JoinOptions,
 ): CgroupJoin {
   const files: number[] = [];
   const opened: { directory?: number; killFile?: number } = {};
   const dispose = (): void => {
     for (const fd of [...files, opened.directory, opened.killFile]) if (fd !== undefined) closeSync(fd);
   };
+  const placeIn = (hierarchy: Hierarchy): { path: string; member: number | undefined } => {
+    const name = nameBelow(hierarchy, below);
+    // One that was asked for by its name is not replaced by another.
+    return name === "" ? { path, member } : { path: `${path}${name}`, member: undefined };
+  };
   try {
-    for (const hierarchy of layout.v1) files.push(openOf(hierarchy, { path, member }, openTasks).fd);
+    for (const hierarchy of layout.v1) files.push(openOf(hierarchy, placeIn(hierarchy), openTasks).fd);
     const { unified } = layout;
     if (unified !== undefined) {
-      const { fd, isOwn } = openOf(unified, { path: `${path}${subgroup}`, member }, openDirectory);
+      const place = placeIn(unified);
+      const { fd, isOwn } = openOf(unified, { ...place, path: `${place.path}${subgroup}` }, openDirectory);
       opened.directory = fd;
       // Killing where somebody else may live as well is not what the caller means.
       const killFile = isOwn
-        ? tryOpen(`${unified.root}${path}${subgroup}/cgroup.kill`, constants.O_WRONLY)
+        ? tryOpen(`${unified.root}${place.path}${subgroup}/cgroup.kill`, constants.O_WRONLY)
         : undefined;
       if (killFile !== undefined) opened.killFile = killFile;
     }
@@ -71,6 +84,11 @@ export function joinTasks(join: CgroupJoin, paths: readonly string[]): CgroupJoi
     throw error;
   }
   return { ...join, rdt: added, [Symbol.dispose]: dispose };
+}
+
+function nameBelow({ controllers }: Hierarchy, below: SubCgroups | undefined): string {
+  const named = controllers.map((name) => below?.byController.get(name)).find((name) => name !== undefined);
+  return named ?? below?.all ?? "";
 }
 
 const openTasks = (directory: string): number => openFile(`${directory}/tasks`, constants.O_WRONLY);

@@ -2,7 +2,7 @@
 import { closeSync, constants, mkdirSync } from "node:fs";
 import { errnoOf, failedPrecondition, invalidArgument, SyscallError } from "../../base/errors.ts";
 import { replaceDeviceFilter } from "../bpf.ts";
-import { openFile, openJoin, tryOpen, type CgroupJoin } from "./cgroup-join.ts";
+import { openFile, openJoin, tryOpen, type CgroupJoin, type SubCgroups } from "./cgroup-join.ts";
 import { applyWrites, applyWritesLive } from "./apply-writes.ts";
 import { readCgroupFile, writeCgroupFile, writeCgroupFileLines } from "./cgroup-file.ts";
 import { readCgroupCounters, type CgroupCounters, type CounterGroup } from "./cgroup-counters.ts";
@@ -104,6 +104,19 @@ export class CgroupManager {
    */
   joinFiles(path: string, member?: number): CgroupJoin {
     return openJoin(this.layout, checkCgroupPath(path), member === undefined ? {} : { member });
+  }
+
+  /** As `joinFiles`, of cgroups below. @throws CricketError invalid-argument for a controller that is not on v1 here */
+  joinBelow(path: string, below: SubCgroups, member?: number): CgroupJoin {
+    for (const name of below.byController.keys())
+      if (!this.layout.v1.some(({ controllers }) => controllers.includes(name)))
+        throw invalidArgument(`no cgroup v1 hierarchy has the controller ${JSON.stringify(name)}`);
+    for (const name of [below.all ?? "", ...below.byController.values()])
+      if (name !== "") checkCgroupPath(name);
+    return openJoin(this.layout, checkCgroupPath(path), {
+      below,
+      ...(member === undefined ? {} : { member }),
+    });
   }
 
   /**

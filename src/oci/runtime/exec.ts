@@ -2,7 +2,7 @@
 import { openSync } from "node:fs";
 import { failedPrecondition, invalidArgument } from "../../base/errors.ts";
 import { normaliseCapability } from "../../linux/capabilities.ts";
-import { joinTasks, type CgroupJoin } from "../../linux/cgroup/cgroup-join.ts";
+import { joinTasks, type CgroupJoin, type SubCgroups } from "../../linux/cgroup/cgroup-join.ts";
 import { close, O_CLOEXEC, O_DIRECTORY, O_PATH } from "../../linux/files.ts";
 import type { LaunchProgram } from "../../linux/launch-program.ts";
 import { spawnDetached } from "../../linux/spawn-detached.ts";
@@ -38,8 +38,8 @@ export interface ExecOptions {
   apparmor?: string | undefined;
   selinuxLabel?: string | undefined;
   ignorePaused: boolean;
-  /** An existing cgroup below the container's: "/sub". */
-  cgroup?: string | undefined;
+  /** Existing cgroups below the container's: "/sub". */
+  cgroups: SubCgroups;
   preserveFds: number;
   pidFile?: string | undefined;
   consoleSocket?: string | undefined;
@@ -67,7 +67,7 @@ export async function execInContainer(runtime: Runtime, options: ExecOptions): P
   using console = options.consoleSocket === undefined ? undefined : new ConsoleSocket(options.consoleSocket);
   using descriptors = new LaunchDescriptors();
   const rdtTasks = intelRdtTasks(state.id, spec.linux?.intelRdt);
-  const cgroup = descriptors.use(joinTasks(joinCgroup(runtime, state, options.cgroup), rdtTasks));
+  const cgroup = descriptors.use(joinTasks(joinCgroup(runtime, state, options.cgroups), rdtTasks));
   const compiled = programOf(runtime, { ...state, cgroup }, { ...spec, process }, descriptors);
   const program = runtime.strict ? allRequired(compiled) : compiled;
   await traceLaunch(runtime, program);
@@ -93,12 +93,19 @@ function notifiedState({ ociVersion, id, bundle, annotations, process }: Contain
   return { ociVersion, id, status: "running", pid: process?.pid ?? 0, bundle, annotations };
 }
 
-/** `below`: an existing cgroup below the container's. */
-function joinCgroup({ store }: Runtime, { cgroupPath, process }: ContainerState, below = ""): CgroupJoin {
-  const name = below.replace(/^\/+|\/+$/g, "");
-  if (name !== "") return store.cgroups.joinFiles(`${cgroupPath}/${name}`);
-  return store.cgroups.joinFiles(cgroupPath, process?.pid);
+function joinCgroup(
+  { store }: Runtime,
+  { cgroupPath, process }: ContainerState,
+  below: SubCgroups,
+): CgroupJoin {
+  const byController = new Map([...below.byController].map(([name, path]) => [name, normalise(path)]));
+  return store.cgroups.joinBelow(cgroupPath, { all: normalise(below.all ?? ""), byController }, process?.pid);
 }
+
+const normalise = (path: string): string => {
+  const name = path.replace(/^\/+|\/+$/g, "");
+  return name === "" ? "" : `/${name}`;
+};
 
 function assertCanExec(status: ContainerStatus, { ignorePaused }: ExecOptions): void {
   if (status === "stopped") throw failedPrecondition("cannot exec in a stopped container");

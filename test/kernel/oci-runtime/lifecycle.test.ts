@@ -168,6 +168,15 @@ describe("cricket oci", requires("root", "package:busybox-static"), () => {
       [false],
     );
     assert.match(await fails("exec", "--cgroup", "/nowhere", id, "true"), /nowhere.*ENOENT/);
+    const v1 = cgroups.layout.v1[0];
+    const [controller = "none"] = v1?.controllers ?? [];
+    if (v1 !== undefined) {
+      const seen = await ok("exec", "--cgroup", `${controller}:below`, id, "cat", "/proc/self/cgroup");
+      const lines = seen.split("\n").filter((line) => line.endsWith("/below"));
+      assert.equal(lines.length, 1, seen);
+      assert.match(lines[0] ?? "", new RegExp(`[:,]${controller}[:,]`));
+    }
+    assert.match(await fails("exec", "--cgroup", "none:below", id, "true"), /has the controller "none"/);
     await ok("delete", "-f", id);
     assert.equal(await ended, 137);
   });
