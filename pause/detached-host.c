@@ -136,9 +136,7 @@ int step_run_hook(struct launch *l, struct cursor *c) {
   return pid < 0 ? failed(l, "clone3", pid) : wait_for_hook(l, (int)pid, pidfd, timeout_s);
 }
 
-void detached_host(struct launch *l) {
-  for (int i = 0; i < 3; i++) l->child_stdio[i] = take_fd(l, &l->options);
-  l->gate_fd = take_fd(l, &l->options);
+void take_kept(struct launch *l) {
   l->kept_count = take_u32(&l->options);
   for (uint32_t i = 0; i < l->kept_count && !l->options.bad; i++) {
     int fd = take_fd(l, &l->options);
@@ -147,6 +145,12 @@ void detached_host(struct launch *l) {
     bool in_order = fd == l->kept_first + (int)i && (l->gate_fd < 0 || l->kept_first == l->gate_fd + 1);
     if (fd < 0 || !in_order) l->options.bad = true;
   }
+}
+
+void detached_host(struct launch *l) {
+  for (int i = 0; i < 3; i++) l->child_stdio[i] = take_fd(l, &l->options);
+  l->gate_fd = take_fd(l, &l->options);
+  take_kept(l);
   if (take_end(&l->options) < 0) fail_host(l, "read the options", -EBADMSG);
   // Its signals stay as the caller has them until the program itself is executed.
   run_steps(l);

@@ -19,6 +19,8 @@ struct stdio_pipes {
 
 // Makes the status socket and the stdio pipes (none but stdin's for a pty). The child's ends are in `l`.
 int prepare_child(struct launch *l, bool want_input, struct stdio_pipes *pipes);
+// Reads how many and which descriptors the program keeps as 3, 4, ...
+void take_kept(struct launch *l);
 // Closes the child's ends and the part of the table that belongs to the steps.
 void release_child_ends(struct launch *l);
 

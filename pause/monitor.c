@@ -42,6 +42,7 @@ static int take_options(struct monitor *m, const char **log_path, uint32_t *log_
   *log_limit = take_u32(&l->options);
   m->stall_ns = (int64_t)take_u32(&l->options) * MILLISECOND_NS;
   *log_path = take_text(&l->options);
+  take_kept(l);
   if (take_end(&l->options) < 0 || *log_limit == 0 || *log_limit > MAX_LOG_LINE_BYTES) return -EBADMSG;
   return m->container_dir < 0 ? -EBADMSG : 0;
 }
@@ -89,6 +90,7 @@ static void set_up(struct monitor *m) {
   m->output[0] = pipes.output[0];
   m->output[1] = pipes.output[1];
   release_child_ends(l);
+  for (uint32_t i = 0; i < l->kept_count; i++) close_fd(l->kept_first + (int)i);
   // From here on the container runs its steps beside us. Its own score was set by its program; the monitor must be
   // the last to go, or its container loses log and exit code. Without CAP_SYS_RESOURCE it stays as it is.
   write_proc(l, "self/oom_score_adj", "-1000");

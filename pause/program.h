@@ -112,7 +112,8 @@ enum mount_source { SOURCE_FD = 0, SOURCE_HOST_PATH = 1, SOURCE_ROOT_PATH = 2 };
 enum copy_up { COPY_UP_CONTENT = 1, COPY_UP_MODE = 2, COPY_UP_OWNER = 4 };
 enum fs_option { FS_OPTION_FLAG = 0, FS_OPTION_STRING = 1, FS_OPTION_FD = 2 };
 
-// monitor options: containerDir, oomEvents, killCgroup (descriptors), flags, maxLogLineBytes, attachStallMs, logPath.
+// monitor options: containerDir, oomEvents, killCgroup (descriptors), flags, maxLogLineBytes, attachStallMs, logPath,
+// a count and that many descriptors which the program keeps as 3, 4, ....
 // exec options: killCgroup, directory (descriptors), flags, timeoutMs, adoptTimeoutMs, maxOutputBytes (u64, 0: no limit).
 // detached options: stdin, stdout, stderr, gate (descriptors, each may be NO_DESCRIPTOR), a count, that many descriptors
 // which the program keeps as 3, 4, ...; gate and kept ones follow each other in the table.

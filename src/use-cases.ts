@@ -14,7 +14,7 @@ import {
   startAttached,
 } from "./container/attach.ts";
 import { checkpointContainer } from "./container/checkpoint-container.ts";
-import { createContainer } from "./container/create-container.ts";
+import { createContainer, type CreateParts } from "./container/create-container.ts";
 import { describeContainer, explainContainer, liveResources } from "./container/describe-container.ts";
 import { execStream } from "./container/exec-stream.ts";
 import { execSync } from "./container/exec-sync.ts";
@@ -159,27 +159,10 @@ function sandboxUseCases(parts: DaemonParts): SandboxUseCases {
 }
 
 function containerUseCases(parts: DaemonParts): ContainerUseCases {
-  const { cgroups, helper, paths, log, bootId, images, layers, sandboxes, runtimes } = parts;
+  const { cgroups, helper, paths, log, images, layers, runtimes } = parts;
   const store = parts.containers;
   const locks = parts.containerLocks;
-  const create = {
-    store,
-    sandboxes,
-    images,
-    layers,
-    cgroups,
-    helper,
-    paths,
-    log,
-    bootId,
-    runs: parts.containerRuns,
-    hostPathLooks: new SingleFlight<string>(),
-    facts: parts.facts,
-    selinux: parts.selinux,
-    // Plugins see what the devices and classes bring.
-    adjusters: [parts.cdi, parts.classes, parts.nri],
-    runtimes,
-  };
+  const create = createParts(parts);
   const participant = parts.nri;
   const start = startParts(parts);
   return {
@@ -196,20 +179,28 @@ function containerUseCases(parts: DaemonParts): ContainerUseCases {
     reopenLog: (id) => reopenLog(id, store),
     execSync: (request) => execSync(request, { store, runtimes, cgroups, helper, paths, facts: parts.facts }),
     wait: (id, signal) => waitContainer(id, signal, store),
-    checkpoint: (request) => checkpointContainer(request, { store, runtimes, locks, helper, paths }),
+    checkpoint: (request) =>
+      checkpointContainer(request, { store, runtimes, locks, helper, paths, images, layers }),
     explain: (id) => Promise.resolve(explainContainer(store.get(id), runtimes)),
   };
 }
 
-function startParts({
-  containers,
-  sandboxes,
-  runtimes,
-  containerLocks,
-  nri,
-  paths,
-}: DaemonParts): StartParts {
-  return { store: containers, sandboxes, runtimes, locks: containerLocks, participant: nri, paths };
+function createParts(parts: DaemonParts): CreateParts {
+  const { sandboxes, images, layers, cgroups, helper, paths, log, bootId, facts, selinux, runtimes } = parts;
+  const shared = { sandboxes, images, layers, cgroups, helper, paths, log, bootId, facts, selinux, runtimes };
+  // Plugins see what the devices and classes bring.
+  const adjusters = [parts.cdi, parts.classes, parts.nri];
+  return {
+    ...shared,
+    store: parts.containers,
+    runs: parts.containerRuns,
+    hostPathLooks: new SingleFlight<string>(),
+    adjusters,
+  };
+}
+
+function startParts(parts: DaemonParts): StartParts {
+  return { ...createParts(parts), locks: parts.containerLocks, participant: parts.nri };
 }
 
 /** The work behind the addresses that Exec, Attach and PortForward answer with. */

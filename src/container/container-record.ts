@@ -36,6 +36,14 @@ export interface ContainerEnd {
   finishedAtNs: bigint;
 }
 
+/** Where a container's processes come from, instead of an execve. */
+export interface RestoredFrom {
+  /** The archive's path, or the reference of an image that holds one. */
+  source: string;
+  /** As the archive has it: RFC 3339, or "". */
+  checkpointedAt: string;
+}
+
 export interface ContainerRecord {
   version: 1;
   id: string;
@@ -63,6 +71,8 @@ export interface ContainerRecord {
   rawEnv?: Uint8Array[];
   /** OCI hooks that run after the container was created. */
   hooks?: LateHooks;
+  /** Its files wait beside the writable layer until it is started; so long it has no process. */
+  restoredFrom?: RestoredFrom;
   init?: ProcessIdentity;
   startedAtNs?: bigint;
   end?: ContainerEnd;
@@ -78,6 +88,11 @@ export function containerKey(sandboxId: string, config: ContainerConfig): string
 export function stateOf(record: ContainerRecord): ContainerState {
   if (record.end !== undefined) return "exited";
   return record.startedAtNs === undefined ? "created" : "running";
+}
+
+/** Created from a checkpoint, and without a process until it is started. */
+export function waitsForRestore({ restoredFrom, init, end }: ContainerRecord): boolean {
+  return restoredFrom !== undefined && init === undefined && end === undefined;
 }
 
 export function nowNs(): bigint {

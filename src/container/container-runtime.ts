@@ -33,8 +33,21 @@ export interface CheckpointPlaces {
   work: string;
 }
 
+/** A container without a process yet. */
+export type RestorableContainer = Omit<LaunchedContainer, "monitor">;
+
+export interface CheckpointRun extends CheckpointPlaces {
+  whileStopped: () => Promise<void>;
+  /** Aborted: it is given up at its next step. */
+  signal: AbortSignal | undefined;
+}
+
 export interface ContainerRuntime {
   launch(request: LaunchRequest): Promise<LaunchedContainer>;
+  /** Instead of `launch`, for a container whose processes come from a checkpoint: all but those. */
+  prepareRestore(request: LaunchRequest): Promise<RestorableContainer>;
+  /** Makes the processes; they run. `signal` aborted: whatever is there of them is killed. */
+  restore(request: LaunchRequest, signal: AbortSignal): Promise<Monitor>;
   /** Lets a launched container run. When it fails, what is left of the container is the caller's to kill. */
   start(container: Container, monitor: Monitor): Promise<void>;
   /** After a restart of the daemon: whether `start` had got that far. */
@@ -50,8 +63,8 @@ export interface ContainerRuntime {
   release(record: ContainerRecord): Promise<void>;
   /** Why there can be no checkpoints; undefined where there can. */
   missingForCheckpoints(): string | undefined;
-  /** Writes the processes of a container, which goes on. */
-  checkpoint(container: Container, places: CheckpointPlaces): Promise<void>;
+  /** Writes the processes of a container, which goes on. `whileStopped` runs where possible before it does. */
+  checkpoint(container: Container, request: CheckpointRun): Promise<void>;
   /** The launch as text, one numbered step a line. */
   explain(container: Container): string;
 }

@@ -18,6 +18,8 @@ export class Container {
   /** A stop has sent SIGKILL while init lived. */
   wasKilled = false;
   bundle: Bundle | undefined;
+  /** While it is being restored from a checkpoint; aborted by a stop. */
+  restoring: AbortController | undefined;
   /** Ends exec sessions when the container is stopped or removed. */
   readonly execs = new Set<AbortController>();
   readonly #settleEnded: () => void;

@@ -13,7 +13,9 @@ import type { ImageService, ResolvedImage } from "../image/image-service.ts";
 import type { CgroupManager } from "../linux/cgroup/cgroup-manager.ts";
 import { memberPath } from "../linux/cgroup/cgroup-path.ts";
 import type { HelperBinary } from "../linux/helper-binary.ts";
+import type { Monitor } from "../linux/monitor.ts";
 import { signalName, signalNumber } from "../linux/signals.ts";
+import type { ProcessIdentity } from "../sandbox/sandbox-record.ts";
 import type { Sandbox, SandboxStore } from "../sandbox/sandbox-store.ts";
 import type { Selinux } from "../sandbox/selinux.ts";
 import { parseSelinuxLabel, superPrivilegedType } from "../sandbox/selinux-label.ts";
@@ -24,8 +26,9 @@ import { checkUserNamespace } from "./check-user-namespace.ts";
 import type { ContainerConfig } from "./container-config.ts";
 import type { LaunchAdjuster } from "./container-participant.ts";
 import { containerKey, nowNs, type ContainerRecord } from "./container-record.ts";
-import type { ContainerRuntimes } from "./container-runtime.ts";
+import type { ContainerRuntimes, RestorableContainer } from "./container-runtime.ts";
 import type { Container, ContainerStore } from "./container-store.ts";
+import { takeCheckpoint } from "./take-checkpoint.ts";
 import { resolveImageVolumes, wrapCreateError } from "./image-volumes.ts";
 import type { LaunchRequest } from "./prepare-launch.ts";
 import type { NodeFacts } from "./node-facts.ts";
@@ -80,7 +83,11 @@ async function makeContainer(
 ): Promise<Container> {
   assertReady(sandbox);
   checkUserNamespace(sandbox.record.config, config);
-  const image = parts.images.resolveForContainer(config.image.reference, config.image.userSpecified);
+  const cleanup = new CleanupStack();
+  const id = newId();
+  const checkpoint = await takeCheckpoint(id, config, parts, cleanup);
+  const image =
+    checkpoint?.image ?? parts.images.resolveForContainer(config.image.reference, config.image.userSpecified);
   const releases: (() => void)[] = [];
   try {
     const imageVolumes = resolveImageVolumes(config.mounts, parts.images);
@@ -89,11 +96,13 @@ async function makeContainer(
     await checkMounts(config.mounts, parts.hostPathLooks);
     const labels = await securityLabels(sandbox, config, parts);
     await relabelMounts(config.mounts, relabelAs(labels));
-    const record = { ...intent(sandbox, config, image, parts), imageVolumes };
+    const record = { ...intent(id, sandbox, { config, image }, parts), imageVolumes };
+    if (checkpoint !== undefined) record.restoredFrom = checkpoint.from;
     const container = parts.store.add(record);
+    cleanup.keep();
     return await populate({ container, sandbox, image, labels, parts });
   } catch (error) {
-    throw wrapCreateError(`create container ${config.metadata.name}`, error);
+    throw wrapCreateError(`create container ${config.metadata.name}`, await cleanup.fail(error));
   } finally {
     for (const release of releases) release();
   }
@@ -104,12 +113,11 @@ function assertReady(sandbox: Sandbox): void {
 }
 
 function intent(
+  id: string,
   sandbox: Sandbox,
-  config: ContainerConfig,
-  image: ResolvedImage,
+  { config, image }: { config: ContainerConfig; image: ResolvedImage },
   parts: CreateParts,
 ): ContainerRecord {
-  const id = newId();
   const { logDirectory, metadata } = sandbox.record.config;
   return {
     version: 1,
@@ -136,10 +144,10 @@ function stopSignal(config: ContainerConfig, image: ResolvedImage): string {
   return signalName(signalNumber(named));
 }
 
-async function securityLabels(
+export async function securityLabels(
   { record }: Sandbox,
   { security }: ContainerConfig,
-  { facts, selinux }: CreateParts,
+  { facts, selinux }: Pick<CreateParts, "facts" | "selinux">,
 ): Promise<SecurityLabels> {
   const apparmorProfile = await facts.apparmor.profileFor(security);
   return {
@@ -154,6 +162,19 @@ function relabelAs({ selinux }: SecurityLabels): string {
   return selinux.mount;
 }
 
+function launch(request: LaunchRequest): Promise<RestorableContainer & { monitor?: Monitor }> {
+  const { container, parts } = request;
+  const runtime = parts.runtimes.of(container.record);
+  return container.record.restoredFrom === undefined
+    ? runtime.launch(request)
+    : runtime.prepareRestore(request);
+}
+
+const identityOf = ({ initPid, initStartTime }: Monitor): ProcessIdentity => ({
+  pid: initPid,
+  startTimeTicks: initStartTime,
+});
+
 async function populate(request: LaunchRequest): Promise<Container> {
   const { container, sandbox, parts } = request;
   const cleanup = new CleanupStack();
@@ -166,20 +187,20 @@ async function populate(request: LaunchRequest): Promise<Container> {
     cleanup.defer("tell adjusters", () => {
       for (const adjuster of parts.adjusters) adjuster.launchFailed(container);
     });
-    const { monitor, user, rawEnv, hooks } = await parts.runtimes.of(container.record).launch(request);
-    cleanup.defer("detach monitor", () => monitor.detach());
+    const { monitor, user, rawEnv, hooks } = await launch(request);
+    cleanup.defer("detach monitor", () => monitor?.detach());
     failpoint("create-container/launched");
     // A stop that began meanwhile has not seen this container: it must not appear afterwards.
     assertReady(sandbox);
     parts.store.update(container, {
       committed: true,
       user,
-      init: { pid: monitor.initPid, startTimeTicks: monitor.initStartTime },
+      ...(monitor === undefined ? {} : { init: identityOf(monitor) }),
       ...(hooks === undefined ? {} : { hooks }),
       ...(rawEnv === undefined ? {} : { rawEnv }),
     });
     cleanup.keep();
-    watchContainer(container, monitor, parts);
+    if (monitor !== undefined) watchContainer(container, monitor, parts);
     failpoint("create-container/committed");
     return container;
   } catch (error) {

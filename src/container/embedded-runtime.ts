@@ -7,18 +7,21 @@ import type { Paths } from "../config/paths.ts";
 import type { CgroupManager } from "../linux/cgroup/cgroup-manager.ts";
 import type { HelperBinary } from "../linux/helper-binary.ts";
 import { isAlive } from "../linux/proc.ts";
-import { findTool } from "../linux/run-tool.ts";
 import { startMonitor } from "../linux/start-monitor.ts";
 import { explainSpec } from "../oci/explain.ts";
-import { findCriu } from "../oci/runtime/criu-program.ts";
+import { capableCriu } from "../oci/runtime/criu-version.ts";
+import { findCriu, tryFindCriu } from "../oci/runtime/criu-program.ts";
 import { removeIntelRdt } from "../oci/runtime/intel-rdt.ts";
 import { dumpProcesses } from "../oci/runtime/dump.ts";
 import { loadBundle } from "./bundle.ts";
-import type { CheckpointPlaces, ContainerRuntime, LaunchedContainer } from "./container-runtime.ts";
+import { waitsForRestore } from "./container-record.ts";
+import type { CheckpointRun, ContainerRuntime, LaunchedContainer } from "./container-runtime.ts";
 import type { Container } from "./container-store.ts";
 import { LaunchSync } from "./launch-sync.ts";
 import { prepareExec } from "./prepare-exec.ts";
 import { cgroupLimits, prepareLaunch, type LaunchRequest } from "./prepare-launch.ts";
+import { prepareRestore } from "./prepare-restore.ts";
+import { restoreProcesses } from "./restore-container.ts";
 import { signalInit } from "./signal-init.ts";
 
 export interface EmbeddedRuntimeParts {
@@ -31,21 +34,25 @@ export interface EmbeddedRuntimeParts {
 }
 
 export function embeddedRuntime(parts: EmbeddedRuntimeParts): ContainerRuntime {
-  const { cgroups, paths, log } = parts;
+  const { cgroups, helper, paths, log } = parts;
   return {
     launch: (request) => launch(request, log),
+    prepareRestore,
+    restore: async (request, signal) => restoreProcesses(request, await capableCriu(helper), signal),
     start: (_container, monitor) => monitor.start(),
     hasStarted: (_container, monitor) => Promise.resolve(monitor.started),
     prepareExec: ({ container, command, terminal }, parts) =>
       prepareExec(container, command, parts, terminal),
     signal: ({ record }, signal) => Promise.resolve(signalInit(record, signal)),
     kill: async ({ record }) => void (await cgroups.kill(record.cgroupPath)),
-    update: ({ record }, resources, more) =>
-      cgroups.updateResources(record.cgroupPath, { ...resources, ...more }),
+    update: async ({ record }, resources, more) => {
+      if (waitsForRestore(record)) throw failedPrecondition("it has no cgroup before it is restored");
+      await cgroups.updateResources(record.cgroupPath, { ...resources, ...more });
+    },
     // The rootfs goes with the container's mount namespace.
     release: async ({ id, intelRdt }) => removeIntelRdt(id, intelRdt, parts.resctrl),
-    missingForCheckpoints: () => (findTool("criu") === undefined ? "criu is not installed" : undefined),
-    checkpoint: (container, places) => checkpoint(container, places, parts),
+    missingForCheckpoints: () => (tryFindCriu() === undefined ? "criu is not installed" : undefined),
+    checkpoint: (container, run) => checkpoint(container, run, parts),
     explain: (container) => explainSpec(loadBundle(container, paths).spec),
   };
 }
@@ -69,14 +76,23 @@ const dumpOptions = {
 
 async function checkpoint(
   container: Container,
-  places: CheckpointPlaces,
+  { whileStopped, signal, ...places }: CheckpointRun,
   { helper, paths }: EmbeddedRuntimeParts,
 ): Promise<void> {
   const { init } = container.record;
   if (init === undefined || !isAlive(init.pid, init.startTimeTicks))
     throw failedPrecondition("its first process has ended");
   const { spec } = loadBundle(container, paths);
-  await dumpProcesses({ helper, criu: findCriu(""), pid: init.pid, spec, options: dumpOptions, places });
+  await dumpProcesses({
+    helper,
+    criu: findCriu(),
+    pid: init.pid,
+    spec,
+    options: dumpOptions,
+    places,
+    whileStopped,
+    signal,
+  });
 }
 
 async function launch(request: LaunchRequest, log: Log): Promise<LaunchedContainer> {

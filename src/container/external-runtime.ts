@@ -1,7 +1,7 @@
 // A handler whose containers another OCI runtime makes: runc, crun and those with their command line.
 import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { failedPrecondition, hasCode, messageOf } from "../base/errors.ts";
+import { CricketError, failedPrecondition, hasCode, messageOf } from "../base/errors.ts";
 import { isId } from "../base/ids.ts";
 import type { Log } from "../base/log.ts";
 import type { Paths } from "../config/paths.ts";
@@ -16,7 +16,7 @@ import { stringifyExactIntegers } from "../oci/json-shape.ts";
 import type { LinuxResources } from "../sandbox/sandbox-config.ts";
 import type { ContainerRecord } from "./container-record.ts";
 import type {
-  CheckpointPlaces,
+  CheckpointRun,
   ContainerRuntime,
   ExecOfContainer,
   LaunchedContainer,
@@ -54,6 +54,22 @@ export class ExternalRuntime implements ContainerRuntime {
 
   async launch(request: LaunchRequest): Promise<LaunchedContainer> {
     return launchExternal(request, this.#configured());
+  }
+
+  prepareRestore(): Promise<never> {
+    return Promise.reject(this.#restoresNothing());
+  }
+
+  restore(): Promise<never> {
+    return Promise.reject(this.#restoresNothing());
+  }
+
+  #restoresNothing(): CricketError {
+    const name = JSON.stringify(this.#handler);
+    return new CricketError(
+      "unimplemented",
+      `runtime handler ${name}: only the embedded runtime restores checkpoints`,
+    );
   }
 
   async start(container: Container, monitor: Monitor): Promise<void> {
@@ -120,9 +136,11 @@ export class ExternalRuntime implements ContainerRuntime {
     return findTool("criu") === undefined ? "criu is not installed" : undefined;
   }
 
-  async checkpoint({ id }: Container, { images, work }: CheckpointPlaces): Promise<void> {
+  async checkpoint({ id }: Container, { images, work, whileStopped }: CheckpointRun): Promise<void> {
     const flags = ["--leave-running", "--image-path", images, "--work-path", work];
     await this.#invoke(id, ["checkpoint", ...flags, id]);
+    // A runtime of the command line says nothing while it does it.
+    await whileStopped();
   }
 
   explain(container: Container): string {

@@ -160,11 +160,11 @@ export function cgroupLimits({ record }: Container, { facts }: Pick<CreateParts,
 }
 
 /** The container's cgroup with its limits, and its groups of resctrl; init enters them by itself. */
-async function prepareCgroup(
+export async function prepareCgroup(
   container: Container,
   { spec, limits }: { spec: Spec; limits?: CgroupResources },
   parts: CreateParts,
-  descriptors: DisposableDescriptors,
+  descriptors: Pick<DisposableDescriptors, "add" | "use">,
 ): Promise<PreparedCgroup> {
   const { cgroupPath } = container.record;
   const { cgroups, facts } = parts;

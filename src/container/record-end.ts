@@ -31,6 +31,11 @@ function reasonOf({ exitCode, signal, oomKills }: ExitRecord, wasKilled: boolean
 
 const SIGKILL = 9;
 
+/** As of a container that is killed before it was started. */
+export function neverStarted(): ContainerEnd {
+  return { exitCode: 137, reason: "Error", message: "", finishedAtNs: nowNs() };
+}
+
 /** The monitor is gone and left no exit file: what happened to init cannot be known. */
 export function unknownEnd(): ContainerEnd {
   return {

@@ -1,10 +1,12 @@
 // At start, before the socket opens: takes up the containers of the record directory as the kernel shows them.
+import { existsSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { hasCode, messageOf } from "../base/errors.ts";
+import { readExitFile } from "../linux/exit-file.ts";
 import type { Monitor } from "../linux/monitor.ts";
 import { connectMonitor } from "../linux/start-monitor.ts";
 import { sweepContainerLayers } from "../snapshot/container-layer.ts";
-import { nowNs } from "./container-record.ts";
+import { nowNs, waitsForRestore } from "./container-record.ts";
 import type { ContainerRuntimes } from "./container-runtime.ts";
 import type { Container } from "./container-store.ts";
 import { sweepHostMounts } from "./host-mounts.ts";
@@ -58,6 +60,7 @@ async function resume(container: Container, parts: RecoverContainerParts): Promi
   if (container.state === "exited") return;
   if (record.bootId !== parts.bootId)
     return guarded(container, parts, () => recordEnd(container, unknownEnd(), parts.store));
+  if (waitsForRestore(record) && (await stillWaits(container, parts))) return;
   const patience = new AbortController();
   const impatient = delay(monitorPatienceMs, true, { signal: patience.signal }).catch(() => false);
   // A monitor that hangs in the kernel, writing to a log on a dead disk, must not keep all others waiting.
@@ -74,7 +77,10 @@ async function connect(container: Container, parts: RecoverContainerParts): Prom
   const monitor = await findMonitor(container, parts);
   if (monitor === undefined) return guarded(container, parts, () => settleWithoutMonitor(container, parts));
   watchContainer(container, monitor, parts);
-  await guarded(container, parts, () => recordStart(container, monitor, parts));
+  await guarded(container, parts, async () => {
+    if (waitsForRestore(container.record)) await takeRestored(container, monitor, parts);
+    await recordStart(container, monitor, parts);
+  });
 }
 
 const firstRetryMs = 500;
@@ -91,6 +97,28 @@ async function findMonitor({ id }: Container, parts: RecoverContainerParts): Pro
       await delay(waitMs);
     }
   }
+}
+
+/**
+ * Nothing has been restored, or only in part when the daemon died: its monitor then gave up, and the next start begins
+ * anew.
+ */
+async function stillWaits(container: Container, parts: RecoverContainerParts): Promise<boolean> {
+  const directory = parts.paths.containerDir(container.id);
+  if (existsSync(parts.paths.containerMonitorSocket(container.id)) || readExitFile(directory) !== undefined)
+    return false;
+  await parts.cgroups.kill(container.record.cgroupPath);
+  return true;
+}
+
+/** The daemon died between the restore and recording it: the processes run. */
+async function takeRestored(
+  container: Container,
+  monitor: Monitor,
+  { store }: RecoverContainerParts,
+): Promise<void> {
+  store.update(container, { init: { pid: monitor.initPid, startTimeTicks: monitor.initStartTime } });
+  if (!monitor.started) await monitor.start();
 }
 
 /** The daemon may have died between the start and recording that it did. */

@@ -2,24 +2,20 @@
 import { CleanupStack } from "../base/cleanup-stack.ts";
 import type { KeyedLock } from "../base/keyed-lock.ts";
 import { failpoint } from "../base/failpoint.ts";
-import type { ContainerRuntimes } from "./container-runtime.ts";
-import { failedPrecondition, messageOf, wrapError } from "../base/errors.ts";
-import type { Paths } from "../config/paths.ts";
+import { failedPrecondition, hasCode, messageOf, wrapError } from "../base/errors.ts";
 import type { Monitor } from "../linux/monitor.ts";
-import type { SandboxStore } from "../sandbox/sandbox-store.ts";
 import type { ContainerParticipant } from "./container-participant.ts";
-import { nowNs } from "./container-record.ts";
-import type { Container, ContainerStore } from "./container-store.ts";
+import { nowNs, waitsForRestore } from "./container-record.ts";
+import type { Container } from "./container-store.ts";
+import { securityLabels, type CreateParts } from "./create-container.ts";
 import { prepareStartHooks, runPoststartHooks } from "./oci-hooks.ts";
 import { recordEnd } from "./record-end.ts";
+import { dropCheckpoint } from "./restore-container.ts";
+import { watchContainer } from "./watch-container.ts";
 
-export interface StartParts {
-  store: ContainerStore;
-  sandboxes: SandboxStore;
-  runtimes: ContainerRuntimes;
+export interface StartParts extends CreateParts {
   locks: KeyedLock;
   participant: ContainerParticipant;
-  paths: Paths;
 }
 
 /**
@@ -36,12 +32,17 @@ export async function startContainer(id: string, parts: StartParts): Promise<voi
 
 async function startLocked(container: Container, parts: StartParts): Promise<void> {
   const monitor = assertCanStart(container, parts);
+  if (monitor === undefined) return startRestored(container, parts);
   // The gate may be open already: the daemon found the container so and could not find out whether that was recorded.
   if (!monitor.started) {
     prepareStartHooks(container, parts.paths);
     await openGate(container, monitor, parts);
   }
   failpoint("start-container/gate-opened");
+  await recordStarted(container, parts);
+}
+
+async function recordStarted(container: Container, parts: StartParts): Promise<void> {
   // A container that has ended meanwhile may have its times already.
   const { startedAtNs, end } = container.record;
   if (startedAtNs === undefined) parts.store.update(container, { startedAtNs: end?.finishedAtNs ?? nowNs() });
@@ -57,9 +58,36 @@ async function runStartedHooks(container: Container, parts: StartParts): Promise
   }
 }
 
-function assertCanStart(container: Container, parts: StartParts): Monitor {
+/** The processes of a checkpoint run when they are there. A failure is one of the start: they are tried once. */
+async function startRestored(container: Container, parts: StartParts): Promise<void> {
+  const sandbox = parts.sandboxes.get(container.record.sandboxId);
+  const stop = new AbortController();
+  const runtime = parts.runtimes.of(container.record);
+  container.restoring = stop;
+  try {
+    const image = parts.images.resolveForContainer(container.record.image.id);
+    const labels = await securityLabels(sandbox, container.record.config, parts);
+    const monitor = await runtime.restore({ container, sandbox, image, labels, parts }, stop.signal);
+    watchContainer(container, monitor, parts);
+    parts.store.update(container, { init: { pid: monitor.initPid, startTimeTicks: monitor.initStartTime } });
+    failpoint("start-container/restored");
+    // Its life can be over before its monitor is told of its beginning.
+    await monitor.start().catch((error: unknown) => {
+      if (!hasCode(error, "failed-precondition") && !hasCode(error, "unavailable")) throw error;
+    });
+  } catch (error) {
+    await failStart(container, error, parts);
+  } finally {
+    container.restoring = undefined;
+    dropCheckpoint(parts.paths.containerLayerDir(container.id));
+  }
+  await recordStarted(container, parts);
+}
+
+/** Undefined: it is to be restored. */
+function assertCanStart(container: Container, parts: StartParts): Monitor | undefined {
   const { record, monitor } = container;
-  if (container.state !== "created" || monitor === undefined)
+  if (container.state !== "created" || (monitor === undefined && !waitsForRestore(record)))
     throw failedPrecondition(
       `container ${record.id} is ${container.state}, only a created container can be started`,
     );
@@ -73,17 +101,21 @@ async function openGate(container: Container, monitor: Monitor, parts: StartPart
   try {
     await runtime.start(container, monitor);
   } catch (error) {
-    const failure = wrapError(`start container ${container.id}`, error);
-    const end = {
-      exitCode: 128,
-      reason: "StartError",
-      message: messageOf(error),
-      finishedAtNs: nowNs(),
-    } as const;
-    const cleanup = new CleanupStack();
-    // Another runtime may have been killed in the middle of it: what waits at its gate must not stay.
-    cleanup.defer("kill what was launched", () => runtime.kill(container));
-    cleanup.defer("record the end", () => recordEnd(container, end, parts.store));
-    throw await cleanup.fail(failure);
+    await failStart(container, error, parts);
   }
+}
+
+async function failStart(container: Container, error: unknown, parts: StartParts): Promise<never> {
+  const failure = wrapError(`start container ${container.id}`, error);
+  const end = {
+    exitCode: 128,
+    reason: "StartError",
+    message: messageOf(error),
+    finishedAtNs: nowNs(),
+  } as const;
+  const cleanup = new CleanupStack();
+  // Another runtime may have been killed in the middle of it: what waits at its gate must not stay.
+  cleanup.defer("kill what was launched", () => parts.runtimes.of(container.record).kill(container));
+  cleanup.defer("record the end", () => recordEnd(container, end, parts.store));
+  throw await cleanup.fail(failure);
 }

@@ -2,6 +2,8 @@
 import { wrapError } from "../base/errors.ts";
 import type { ContainerRuntimes } from "./container-runtime.ts";
 import type { Container, ContainerStore } from "./container-store.ts";
+import { waitsForRestore } from "./container-record.ts";
+import { neverStarted, recordEnd } from "./record-end.ts";
 import { StopLoop } from "./stop-loop.ts";
 
 export interface StopContainerParts {
@@ -22,6 +24,10 @@ export async function stopAndWait(
   parts: StopContainerParts,
 ): Promise<void> {
   if (container.state === "exited") return;
+  // From a checkpoint, and not restored yet: there is no process whose end could be waited for.
+  if (container.restoring === undefined && waitsForRestore(container.record))
+    return recordEnd(container, neverStarted(), parts.store);
+  container.restoring?.abort();
   container.stopping?.hasten(timeoutMs);
   const stopping = (container.stopping ??= new StopLoop(
     container,

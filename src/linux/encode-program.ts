@@ -47,6 +47,8 @@ export interface MonitorHostOptions {
   /** "" keeps no log. */
   logPath: string;
   adopts?: Adoption | undefined;
+  /** The program gets these as 3, 4, ... */
+  kept?: readonly Descriptor[] | undefined;
 }
 
 export interface ExecHostOptions {
@@ -162,6 +164,7 @@ function encodeMonitorOptions(writer: ProgramWriter, host: MonitorHostOptions): 
   writer.u32(host.maxLogLineBytes);
   writer.u32(host.attachStallMs);
   writer.text(host.logPath);
+  encodeKept(writer, host.kept ?? []);
 }
 
 function flagsOf(adopts: Adoption | undefined): number {
@@ -182,8 +185,12 @@ function encodeExecOptions(writer: ProgramWriter, host: ExecHostOptions): void {
 function encodeDetachedOptions(writer: ProgramWriter, host: DetachedHostOptions): void {
   for (const index of [0, 1, 2] as const) writer.descriptor(host.stdio?.[index]);
   writer.descriptor(host.gate);
-  writer.u32(host.kept.length);
-  for (const fd of host.kept) writer.descriptor(fd);
+  encodeKept(writer, host.kept);
+}
+
+function encodeKept(writer: ProgramWriter, kept: readonly Descriptor[]): void {
+  writer.u32(kept.length);
+  for (const fd of kept) writer.descriptor(fd);
 }
 
 // What the hosts of pause/ rely on. A program that lacks it would wait for ever or run the container as its own monitor.

@@ -45,6 +45,8 @@ export interface MonitorOptions {
   onSync?: ((pid: number, sockets: readonly number[]) => Promise<void>) | undefined;
   /** The program runs another OCI runtime and has no `waitGate`. */
   adopts?: Adoption | undefined;
+  /** What such a program gets as descriptors 3, 4, ... */
+  kept?: readonly Descriptor[] | undefined;
   /** Aborting gives up on a runtime that does not end: what it has begun is killed. */
   signal?: AbortSignal | undefined;
 }
@@ -90,6 +92,7 @@ function spawnMonitor(helper: HelperBinary, program: LaunchProgram, options: Mon
       attachStallMs: options.attachStallMs ?? defaultAttachStallMs,
       logPath: options.logPath ?? "",
       adopts: options.adopts,
+      kept: options.kept,
     });
   } finally {
     closeSync(containerDir);

@@ -2,11 +2,12 @@
 // (openat2 RESOLVE_IN_ROOT), the last component is never followed, and what is in the way is unlinked and not written
 // through: so no symlink or hardlink of the archive leads anywhere else (CVE-2018-15664, CVE-2021-32760,
 // CVE-2025-47290).
-import { fstatSync, ftruncateSync, readFileSync, writeSync } from "node:fs";
+import { fstatSync, ftruncateSync, readdirSync, readFileSync, writeSync } from "node:fs";
 import {
   close,
   fchmod,
   fchown,
+  fdPath,
   futimens,
   linkat,
   makedev,
@@ -29,7 +30,7 @@ import { type EntryPath, parseEntryName, pathNameOf, splitPath } from "./entry-p
 import { LayerDirectories } from "./layer-directories.ts";
 import type { DiskUsage } from "./layer-store.ts";
 import { badArchive, printableName, type SparseMap, type TarEntry, type TarSink } from "./tar-entry.ts";
-import { parseWhiteout } from "./whiteout.ts";
+import { parseWhiteout, type WhiteoutMark } from "./whiteout.ts";
 
 const newFileFlags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW;
 
@@ -64,11 +65,14 @@ export class LayerUnpacker implements TarSink {
   #skippedXattrs = 0;
   // Files made below a setgid directory, or one with a default ACL, do not begin with root's group and the given mode.
   #inheritance = false;
+  readonly #merges: boolean;
 
-  constructor(rootFd: number) {
+  /** `merges`: into a tree that is there already, as a container sees it; whiteouts delete then. */
+  constructor(rootFd: number, { merges = false } = {}) {
     this.#rootFd = rootFd;
+    this.#merges = merges;
     this.#directories = new LayerDirectories(rootFd);
-    fchmod(rootFd, 0o755);
+    if (!merges) fchmod(rootFd, 0o755);
     this.#inheritance = (fstatSync(rootFd).mode & 0o2000) !== 0;
   }
 
@@ -78,6 +82,7 @@ export class LayerUnpacker implements TarSink {
       const path = parseEntryName(entry.name);
       const mark = parseWhiteout(path);
       if (mark.kind === "none") this.#make(path, entry);
+      else if (this.#merges) this.#delete(path.parent, mark);
       else if (mark.kind === "whiteout") this.#makeWhiteout(path.parent, mark.name);
       else if (mark.kind === "opaque") LayerDirectories.setOpaque(this.#directories.openParent(path.parent));
     });
@@ -238,6 +243,13 @@ export class LayerUnpacker implements TarSink {
     } finally {
       close(fd);
     }
+  }
+
+  #delete(parent: string, mark: WhiteoutMark): void {
+    const parentFd = this.#directories.openParent(parent);
+    if (mark.kind === "whiteout") this.#clear(parentFd, mark.name);
+    if (mark.kind !== "opaque") return;
+    for (const name of readdirSync(fdPath(parentFd), { encoding: "latin1" })) this.#clear(parentFd, name);
   }
 
   /** Runs `make`; if the place is taken, clears it and runs it again. */

@@ -1,29 +1,27 @@
 // CheckpointContainer of the embedded runtime: criu looks into pods for real.
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
-import { RpcError } from "../../cri-api/client.ts";
+import { v1 } from "../../cri-api/runtime/v1/api.js";
 import { toInt64 } from "../../cri-api/int64.ts";
-import { findTool } from "../../src/linux/run-tool.ts";
 import { criuSkip } from "../support/criu.ts";
 import { startNode, type TestNode } from "../support/node.ts";
 import { requires } from "../support/requires.ts";
 
-// The daemon takes criu from the usual places alone.
-const needs = {
-  ...requires("root", "overlay", "package:busybox-static"),
-  ...criuSkip(findTool("criu") ?? "criu"),
-};
+const criu = process.env["CRICKET_TEST_CRIU"] ?? "criu";
+const needs = { ...requires("root", "overlay", "package:busybox-static"), ...criuSkip(criu) };
 
 describe("a checkpoint of the embedded runtime", needs, () => {
   let node: TestNode;
   let directory: string;
   before(async () => {
     directory = fs.mkdtempSync(path.join(os.tmpdir(), "cricket-checkpoint-"));
-    node = await startNode({});
+    const program = spawnSync("sh", ["-c", `command -v ${criu}`], { encoding: "utf8" }).stdout.trim();
+    fs.symlinkSync(program, path.join(directory, "criu"));
+    node = await startNode({ env: { PATH: `${directory}:${process.env["PATH"]}` } });
   });
   after(async () => {
     await node.close();
@@ -53,16 +51,13 @@ describe("a checkpoint of the embedded runtime", needs, () => {
     await pod.remove();
   });
 
-  test("of a container with a terminal is refused, and nothing is left", async () => {
+  test("of a container with a terminal", async () => {
     const pod = await node.runPod("terminal");
     const containerId = await pod.start({ name: "main", command: ["sleep", "1000"], more: { tty: true } });
     const location = path.join(directory, "terminal.tar");
-    await assert.rejects(node.runtime.checkpointContainer({ containerId, location }), (error: unknown) => {
-      assert.ok(error instanceof RpcError, String(error));
-      assert.match(error.message, /a container with a terminal cannot be checkpointed/);
-      return true;
-    });
-    assert.ok(!fs.existsSync(location));
+    await node.runtime.checkpointContainer({ containerId, location });
+    const status = await node.runtime.containerStatus({ containerId });
+    assert.equal(status.status?.state, v1.ContainerState.CONTAINER_RUNNING);
     await pod.remove();
   });
 });

@@ -76,7 +76,7 @@ function isCgroupV1Bind(path: string, mounts: readonly MountEntry[], listed: rea
 }
 
 /** The mount that a path of the container lies on, as openat2(2) walks there without leaving its root. */
-function mountIdOf(pid: number, path: string): number | undefined {
+export function mountIdOf(pid: number, path: string): number | undefined {
   const root = openSync(`/proc/${pid}/root`, O_PATH);
   try {
     const fd = openat2(root, path, { flags: O_PATH, resolve: RESOLVE_IN_ROOT });

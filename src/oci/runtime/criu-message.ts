@@ -23,6 +23,7 @@ export interface CriuMessageOptions {
   autoDedup?: boolean;
   manageCgroups?: boolean;
   cgRoot?: readonly { ctrl?: string; path: string }[];
+  rstSibling?: boolean;
   inheritFd?: readonly { key: string; fd: number }[];
   manageCgroupsMode?: number;
   external?: readonly string[];
@@ -70,6 +71,7 @@ function encodeOptions(options: CriuMessageOptions): Writer {
   w.flag(15, options.trackMem).flag(16, options.autoDedup).number(17, options.workDirFd);
   w.flag(24, options.manageCgroups);
   for (const { ctrl, path } of options.cgRoot ?? []) w.message(25, new Writer().text(1, ctrl).text(2, path));
+  w.flag(26, options.rstSibling);
   for (const { key, fd } of options.inheritFd ?? []) w.message(27, new Writer().text(1, key).number(2, fd));
   w.number(34, options.manageCgroupsMode);
   for (const external of options.external ?? []) w.text(37, external);

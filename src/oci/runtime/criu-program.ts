@@ -7,14 +7,19 @@ import { findTool, isExecutable } from "../../linux/run-tool.ts";
 import type { CriuPlaces } from "./criu-request.ts";
 import { CriuFailure } from "./criu-session.ts";
 
-/** In $PATH of the caller, or in the usual places. @throws CricketError failed-precondition naming the package */
-export function findCriu(path = process.env["PATH"] ?? ""): string {
+/** In $PATH of the caller, or in the usual places. */
+export function tryFindCriu(path = process.env["PATH"] ?? ""): string | undefined {
   const inPath = path
     .split(delimiter)
     .filter(isAbsolute)
     .map((directory) => join(directory, "criu"))
     .find(isExecutable);
-  const found = inPath ?? findTool("criu");
+  return inPath ?? findTool("criu");
+}
+
+/** @throws CricketError failed-precondition naming the package */
+export function findCriu(path?: string): string {
+  const found = tryFindCriu(path);
   if (found === undefined)
     throw failedPrecondition("criu is not installed: the package criu has it, and $PATH is looked through");
   return found;

@@ -91,6 +91,8 @@ export interface RestorePlan {
   configFile: string;
   emptyNetwork: boolean;
   autoDedup: boolean;
+  /** The processes are children of criu's parent from the start: their parent death signal must not be of criu's end. */
+  sibling: boolean;
   /** "apparmor:PROFILE" or "selinux:LABEL"; undefined: what the images say. */
   lsmProfile: string | undefined;
   lsmMountContext: string | undefined;
@@ -113,6 +115,7 @@ export function restoreRequest(
     evasiveDevices: true,
     ...(plan.emptyNetwork ? { emptyNs: CLONE_NEWNET } : {}),
     ...(plan.autoDedup ? { autoDedup: true } : {}),
+    ...(plan.sibling ? { rstSibling: true } : {}),
     ...(plan.lsmProfile === undefined ? {} : { lsmProfile: plan.lsmProfile }),
     ...(plan.lsmMountContext === undefined ? {} : { lsmMountContext: plan.lsmMountContext }),
   };

@@ -33,7 +33,7 @@ const configuration = "work-dir .\n";
 
 const ownFile = (fd: number): string => `/proc/${process.pid}/fd/${fd}`;
 
-type Planned = Pick<
+export type PlannedRestore = Pick<
   RestorePlan,
   "rootfs" | "externals" | "inherited" | "joined" | "cgroupRoots" | "configFile"
 >;
@@ -43,7 +43,7 @@ export function planRestore(
   place: RestoredPlace,
   firstFd: number,
   descriptors: LaunchDescriptors,
-): { plan: Planned; kept: number[] } {
+): { plan: PlannedRestore; kept: number[] } {
   const { spec, rootfs, cgroupPath, layout, streams, streamFds } = place;
   const kept: number[] = [];
   const inherited: InheritedDescriptor[] = streamFds.flatMap((fd, index) => {

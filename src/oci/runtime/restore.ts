@@ -155,7 +155,7 @@ async function runCriu(runtime: Runtime, run: CriuRun): Promise<Restored> {
   let pty: number | undefined;
   try {
     const { emptyNetwork, autoDedup, lsmProfile, lsmMountContext } = options;
-    const more = { emptyNetwork, autoDedup, lsmProfile, lsmMountContext };
+    const more = { emptyNetwork, autoDedup, lsmProfile, lsmMountContext, sibling: false };
     const pid = await session.call({
       type: "restore",
       options: restoreRequest(options, directories, { ...plan, ...more }),

@@ -294,27 +294,23 @@ describe(
   requires("root", "package:busybox-static"),
   () => {
     const fixture = new Checkpoints();
-    before(() =>
-      fixture.pretend(
-        'for w; do [ "$p" = --work-dir ] && cd "$w"; p=$w; done; echo "(00.1) Error (criu/x.c:1): no luck" >>$1.log; exit 1',
-      ),
-    );
+    before(() => fixture.pretend("exit 1"));
     after(() => fixture.close());
 
-    it("says what its log says, and the container runs on", async () => {
+    it("says so, and the container runs on", async () => {
       const id = await fixture.running();
       const images = fixture.images("failing");
       const complaint = failed(await fixture.run(["checkpoint", "--image-path", images, id]));
       assert.match(
         complaint,
-        /checkpoint failed: criu dump failed: Error \(criu\/x\.c:1\): no luck \(.*dump\.log\)/,
+        /checkpoint failed: criu dump failed: criu ended without an answer \(.*dump\.log\)/,
       );
       await fixture.untilAbove(id, await fixture.count(id));
       const again = failed(await fixture.run(["restore", "-d", "--image-path", images, id]));
       assert.match(again, /already exists/);
       await fixture.ok("delete", "--force", id);
       const restored = failed(await fixture.run(["restore", "-d", "--image-path", images, id]));
-      assert.match(restored, /restore failed: criu restore failed: .*no luck/);
+      assert.match(restored, /restore failed: criu restore failed: criu ended without an answer/);
       assert.match(failed(await fixture.run(["state", id])), /does not exist/);
     });
 
@@ -329,7 +325,7 @@ describe(
       assert.match(failed(await fixture.run(["restore", "-d", ...link])), /(ENOTDIR|ELOOP)/);
       assert.match(
         failed(await fixture.run(["checkpoint", "--lazy-pages", id])),
-        /--lazy-pages: not supported/,
+        /--lazy-pages needs --page-server/,
       );
       await fixture.ok("pause", id);
       assert.match(failed(await fixture.run(["checkpoint", id])), /paused state/);

@@ -111,6 +111,7 @@ describe("what criu is asked for", () => {
       configFile: "/m",
       emptyNetwork: true,
       autoDedup: false,
+      sibling: false,
       lsmProfile: "apparmor:p",
       lsmMountContext: undefined,
     };
