@@ -136,7 +136,12 @@ describe("a container from a checkpoint", needs, () => {
 
   test("of more privileges than it may have is killed before it runs", async () => {
     const before = await node.runPod("power-before");
-    const linux = { securityContext: { capabilities: { addCapabilities: ["SYS_ADMIN"] } } };
+    const linux = {
+      securityContext: {
+        capabilities: { addCapabilities: ["SYS_ADMIN"] },
+        namespaceOptions: { pid: v1.NamespaceMode.CONTAINER },
+      },
+    };
     const id = await before.start({ name: "main", command: counting, more: { linux } });
     const archive = await checkpoint(id, "power.tar");
     await before.remove();

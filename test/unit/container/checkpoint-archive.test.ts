@@ -119,8 +119,9 @@ describe("an archive of a checkpoint", () => {
     await refused(pack("config.dump", "config.dump"), /config\.dump is (there twice|a hardlink)/);
     fs.rmSync(target, { recursive: true });
     fs.mkdirSync(target);
-    const archive = pack();
-    fs.truncateSync(archive, 1500);
+    fs.writeFileSync(path.join(content, "checkpoint/pages-1.img"), Buffer.alloc(10_000));
+    const archive = pack("checkpoint/pages-1.img");
+    fs.truncateSync(archive, 5000);
     await refused(archive, /checkpoint archive .*truncated/);
     fs.rmSync(target, { recursive: true });
     fs.mkdirSync(target);
