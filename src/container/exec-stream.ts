@@ -13,7 +13,10 @@ export interface ExecStreamRequest {
 
 /** What a terminal has until its client tells otherwise. */
 const initialSize = { rows: 24, columns: 80 };
-/** Once the container is being stopped: how long a client may take for the output that is left. */
+/**
+ * Once the container is being stopped: how long a client may take for the output that is left. In any case: how long the
+ * relay may take to end, which does not hear that it should while the program leaves the input before that unread.
+ */
 const drainMs = 2_000;
 
 /**
@@ -60,6 +63,7 @@ async function runSession(
   const end = (): void => {
     session.kill();
     timers.push(setTimeout(() => dropOutput(session), streams.gone.aborted ? 0 : drainMs));
+    timers.push(setTimeout(() => session.abandon(), drainMs));
   };
   if (ends.aborted) end();
   else ends.addEventListener("abort", end);

@@ -30,8 +30,10 @@ export interface ExecSession {
   /** Empty on a terminal. */
   stderr: Readable;
   resize(rows: number, columns: number): void;
-  /** Kills the whole exec'd tree; `exit` follows. */
+  /** Kills the whole exec'd tree; `exit` follows, unless the program leaves so much input that the relay never hears it. */
   kill(): void;
+  /** Ends the relay, which kills the tree first. Nothing more comes of it, and `exit` rejects if it has not come. */
+  abandon(): void;
   /** Rejects with CricketError when the relay was killed. */
   exit: Promise<{ exitCode: number; signal: number; timedOut: boolean }>;
 }
@@ -109,6 +111,7 @@ function sessionOf(connection: ControlConnection, streams: FrameStreams, end: Ex
     stderr: streams.stderr,
     resize: (rows, columns) => connection.sendLatest(frameType.resize, encodeNumbers(rows, columns)),
     kill: () => connection.send(frameType.kill),
+    abandon: () => connection.close(),
     exit: end.promise.then(({ exitCode, signal, timedOut }) => ({ exitCode, signal, timedOut })),
   };
 }

@@ -3,6 +3,8 @@ import { connect as connectTcp, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import type { Duplex } from "node:stream";
 import { SpdyConnection } from "../../src/streaming/spdy-connection.ts";
+import { encodeControl, encodeDataHead, spdyFrameType } from "../../src/streaming/spdy-frame.ts";
+import { HeaderEncoder } from "../../src/streaming/spdy-headers.ts";
 import type { SpdyStream } from "../../src/streaming/spdy-stream.ts";
 
 export interface Answer {
@@ -64,6 +66,23 @@ export async function connectCommand(
     ["error", ...types].map((type) => [type, connection.openStream(new Map([["streamtype", type]]))]),
   );
   return { connection, stream: (type) => streams.get(type)! };
+}
+
+/** Runs a command and sends it so much input that no buffers on the way hold it all. */
+export async function floodInput(url: string): Promise<Socket> {
+  const { socket } = await requestUpgrade(url, spdyHeaders("v4.channel.k8s.io"));
+  socket.on("error", () => {});
+  const encoder = new HeaderEncoder();
+  for (const [index, type] of ["error", "stdin", "stdout", "stderr"].entries()) {
+    const rest = Buffer.concat([Buffer.alloc(2), encoder.encode(new Map([["streamtype", type]]))]);
+    socket.write(encodeControl({ type: spdyFrameType.synStream, numbers: [2 * index + 1, 0], rest }));
+  }
+  const input = Buffer.alloc(1 << 20);
+  for (let mib = 0; mib < 32; mib++) {
+    socket.write(encodeDataHead(3, input.length, false));
+    socket.write(input);
+  }
+  return socket;
 }
 
 export async function readAll(stream: Duplex): Promise<string> {

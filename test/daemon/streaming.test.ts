@@ -12,6 +12,7 @@ import { requires } from "../support/requires.ts";
 import {
   connectCommand,
   connectSpdy,
+  floodInput,
   readAll,
   requestUpgrade,
   runCommand,
@@ -111,6 +112,18 @@ describe("streaming", requires("root", "overlay", "package:busybox-static"), () 
     ]);
     await until("the command does not start", () => isRunning(`sleep ${seconds}`));
     client.connection.destroy();
+    await until("the command is still there", () => !isRunning(`sleep ${seconds}`));
+  });
+
+  test("exec: a client that goes away while nobody takes its input takes its processes along, too", async () => {
+    const seconds = String(randomInt(100_000, 1_000_000));
+    const cmd = ["sleep", seconds];
+    const { url } = await node.runtime.exec({ containerId, cmd, stdin: true, stdout: true, stderr: true });
+    const socket = await floodInput(url);
+    await until("the command does not start", () => isRunning(`sleep ${seconds}`));
+    // Until the last buffer is full.
+    for (let left = -1; left !== socket.writableLength; await delay(200)) left = socket.writableLength;
+    socket.resetAndDestroy();
     await until("the command is still there", () => !isRunning(`sleep ${seconds}`));
   });
 

@@ -15,6 +15,7 @@ import { HeaderEncoder } from "../../../src/streaming/spdy-headers.ts";
 import {
   connectCommand,
   connectSpdy,
+  floodInput,
   readAll,
   requestUpgrade,
   runCommand,
@@ -86,16 +87,7 @@ test("a session in which nothing moves ends after the idle time-out, and its pro
 /** The input of a command, as much as no buffers on the way hold. */
 const flood = Buffer.alloc(1 << 20);
 const floods: Record<string, (url: string) => Promise<Duplex>> = {
-  SPDY: async (url) => {
-    const { socket } = await requestUpgrade(url, spdyHeaders("v4.channel.k8s.io"));
-    const encoder = new HeaderEncoder();
-    ["error", "stdin", "stdout", "stderr"].forEach((type, index) => {
-      const rest = Buffer.concat([Buffer.alloc(2), encoder.encode(new Map([["streamtype", type]]))]);
-      socket.write(encodeControl({ type: 1, numbers: [2 * index + 1, 0], rest }));
-    });
-    for (let i = 0; i < 32; i++) socket.write(Buffer.concat([encodeDataHead(3, flood.length, false), flood]));
-    return socket;
-  },
+  SPDY: floodInput,
   WebSocket: async (url) => {
     const client = new WebSocket(url.replace("http", "ws"), ["v4.channel.k8s.io"]);
     const stream = createWebSocketStream(client);
