@@ -14,6 +14,7 @@
 enum poll_slot {
   POLL_CONTROL,
   POLL_CHILD,
+  POLL_CHILDREN,
   POLL_STATUS,
   POLL_CONSOLE,
   POLL_OUTPUT,
@@ -31,6 +32,7 @@ struct relay {
   uint64_t output_sent[2];
   int status_fd;
   int pidfd;
+  int children_fd;
   int pid;
   struct adoption adoption;
   int pty;
@@ -82,6 +84,7 @@ static void set_up(struct relay *r) {
   // Only a notify descriptor comes through the channel of an exec.
   bool notifies = l->header.channel != NO_DESCRIPTOR;
   r->watches_status = (r->flags & EXEC_STREAMING) != 0 || l->has_pty || l->fork_count > 1 || notifies || adopts(r);
+  r->children_fd = watch_children();
   release_child_ends(l);
 }
 
@@ -327,6 +330,9 @@ static void turn(struct relay *r) {
   int16_t control_events = (int16_t)((waits ? 0 : POLLIN) | (c->used > 0 ? POLLOUT : 0));
   polls[POLL_CONTROL] = (struct pollfd){.fd = c->fd, .events = control_events};
   polls[POLL_CHILD] = (struct pollfd){.fd = r->pidfd, .events = POLLIN};
+  // Until the launch is over, what ends may be what is to become the process.
+  bool launched = adopts(r) ? r->adoption.done : r->launch->fork_count == 1 || r->status_fd < 0;
+  polls[POLL_CHILDREN] = (struct pollfd){.fd = launched ? r->children_fd : -1, .events = POLLIN};
   polls[POLL_STATUS] = (struct pollfd){.fd = r->watches_status ? r->status_fd : -1, .events = POLLIN};
   polls[POLL_CONSOLE] = (struct pollfd){.fd = r->adoption.console, .events = POLLIN};
   polls[POLL_INPUT] = (struct pollfd){.fd = r->input.used > 0 ? r->input.fd : -1, .events = POLLOUT};
@@ -347,6 +353,7 @@ static void turn(struct relay *r) {
   if (ready < 0) return;
   if (ready == 0 && adopting && deadline_ns != r->deadline_ns) runtime_hangs(r);
   if (ready == 0 && !r->has_exited) kill_all(r);
+  if (polls[POLL_CHILDREN].revents != 0) reap_orphans(r->children_fd, r->has_exited ? -1 : r->pid);
   if (polls[POLL_STATUS].revents != 0) read_status(r);
   if (polls[POLL_CONSOLE].revents != 0) take_console(r);
   for (int i = 0; i < 2; i++) {
@@ -366,7 +373,8 @@ static void turn(struct relay *r) {
 void exec_host(struct launch *l) {
   struct relay *r = &the_relay;
   r->launch = l;
-  r->status_fd = r->pidfd = r->pty = r->adoption.console = r->output[0] = r->output[1] = r->input.fd = -1;
+  r->status_fd = r->pidfd = r->children_fd = r->pty = r->adoption.console = r->output[0] = r->output[1] = r->input.fd =
+      -1;
   r->control.ring = ring;
   r->input.bytes = input_bytes;
   r->input.size = FRAME_MAX_PAYLOAD;

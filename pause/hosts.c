@@ -6,6 +6,8 @@
 // As many as a monitor serves: a connection that finds the queue full is refused at once (EAGAIN), not kept waiting.
 #define BACKLOG 64
 #define SOCKET_UMASK 0177
+#define WAIT_FOR_ALL 0  // P_ALL of waitid(2)
+#define SIGINFO_PID 4
 
 static int make_pipe(int *host_end, int *child_end, int host_index) {
   int ends[2];
@@ -71,6 +73,29 @@ int listen_here(const char *name) {
   if (result == 0) return (int)fd;
   close_fd((int)fd);
   return (int)result;
+}
+
+int watch_children(void) {
+  uint64_t mask = 1ULL << (SIGCHLD - 1);
+  // Blocked, or the kernel would drop it: it is ignored by default.
+  if (SYS(rt_sigprocmask, SIG_BLOCK, &mask, 0, sizeof mask) < 0) return -1;
+  return (int)SYS(signalfd4, -1, &mask, sizeof mask, SOCK_CLOEXEC_FLAG | SOCK_NONBLOCK_FLAG);
+}
+
+void reap_orphans(int watch, int own) {
+  // struct signalfd_siginfo and siginfo_t have 128 bytes each; the pid in the latter is behind three ints and padding.
+  union {
+    uint8_t bytes[128];
+    int numbers[32];
+  } info;
+  read_fd(watch, info.bytes, sizeof info.bytes);
+  for (;;) {
+    info.numbers[SIGINFO_PID] = 0;
+    long result = SYS(waitid, WAIT_FOR_ALL, 0, info.bytes, WEXITED | WNOHANG | WNOWAIT, 0);
+    int pid = info.numbers[SIGINFO_PID];
+    if (result < 0 || pid == 0 || pid == own) return;
+    SYS(wait4, pid, 0, WNOHANG | __WALL, 0);
+  }
 }
 
 void fill_exited(struct frame_exited *exited, int status) {

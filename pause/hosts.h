@@ -61,6 +61,12 @@ int adoption_finish(struct adoption *a, struct adopted *process);
 // Why there is nothing to adopt, from the status of the runtime.
 void runtime_failure(struct child_message *message, int status);
 
+// Orphans of the process come to its host where they have no process 1 of their own (PR_SET_CHILD_SUBREAPER): nobody else
+// would wait for them. A descriptor that is readable when a child has ended, to be made after the launch, or -1.
+int watch_children(void);
+// Reaps all but `own`, whose status is somebody's business, and what has ended behind it.
+void reap_orphans(int watch, int own);
+
 void fill_exited(struct frame_exited *exited, int status);
 // Sends SIGKILL to `pid`, its session and all their descendants, until none is left alive.
 void kill_tree(const struct launch *l, int pid);

@@ -13,6 +13,7 @@
 enum poll_slot {
   POLL_LISTEN,
   POLL_CHILD,
+  POLL_CHILDREN,
   POLL_STATUS,
   POLL_CONSOLE,
   POLL_OOM,
@@ -89,6 +90,7 @@ static void set_up(struct monitor *m) {
   m->input.fd = pipes.input;
   m->output[0] = pipes.output[0];
   m->output[1] = pipes.output[1];
+  m->children_fd = watch_children();
   release_child_ends(l);
   for (uint32_t i = 0; i < l->kept_count; i++) close_fd(l->kept_first + (int)i);
   // From here on the container runs its steps beside us. Its own score was set by its program; the monitor must be
@@ -195,6 +197,9 @@ static void child_exited(struct monitor *m) {
 static void prepare_polls(struct monitor *m, struct pollfd *polls) {
   polls[POLL_LISTEN] = (struct pollfd){.fd = m->listen_fd, .events = POLLIN};
   polls[POLL_CHILD] = (struct pollfd){.fd = m->pidfd, .events = POLLIN};
+  // Until the launch is over, what ends may be what is to become the container.
+  bool launched = m->phase != PHASE_SETTING_UP;
+  polls[POLL_CHILDREN] = (struct pollfd){.fd = launched ? m->children_fd : -1, .events = POLLIN};
   polls[POLL_STATUS] = (struct pollfd){.fd = m->status_fd, .events = POLLIN};
   polls[POLL_CONSOLE] = (struct pollfd){.fd = m->adoption.console, .events = POLLIN};
   // The counters are read as they change (memory.events wakes who polls it), see count_oom_kills.
@@ -261,6 +266,7 @@ static bool turn(struct monitor *m) {
     drained = drained && polls[POLL_OUTPUT + i].revents == 0;
     if (polls[POLL_OUTPUT + i].revents != 0) relay_output(m, i);
   }
+  if (polls[POLL_CHILDREN].revents != 0) reap_orphans(m->children_fd, m->has_exited ? -1 : m->pid);
   if (polls[POLL_STATUS].revents != 0) read_status(m);
   if (polls[POLL_CONSOLE].revents != 0) take_console(m);
   if (polls[POLL_OOM].revents != 0 || polls[POLL_OOM_PARENT].revents != 0) m->watches_oom = read_oom_kills(m);
@@ -312,8 +318,8 @@ static _Noreturn void finish(struct monitor *m) {
 void monitor_host(struct launch *l) {
   struct monitor *m = &the_monitor;
   m->launch = l;
-  m->listen_fd = m->status_fd = m->pidfd = m->pty = m->adoption.console = m->output[0] = m->output[1] = m->input.fd =
-      m->log.fd = -1;
+  m->listen_fd = m->status_fd = m->pidfd = m->children_fd = m->pty = m->adoption.console = m->output[0] = m->output[1] =
+      m->input.fd = m->log.fd = -1;
   m->starter = -1;
   m->input.bytes = input_bytes;
   m->input.size = INPUT_SIZE;

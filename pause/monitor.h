@@ -26,6 +26,7 @@ struct monitor {
   int listen_fd;
   int status_fd;
   int pidfd;
+  int children_fd;
   int pid;
   uint64_t start_time;
   struct adoption adoption;
