@@ -1,7 +1,7 @@
 // Kills a process tree by what /proc says: the way where no cgroup of its own holds the tree.
 #include "hosts.h"
 
-#define MAX_PROCESSES 8192
+#define MAX_PROCESSES 65536
 #define MAX_PASSES 16
 
 struct process {
@@ -70,11 +70,18 @@ static size_t list_processes(const struct launch *l) {
   return count;
 }
 
+// The kernel lists processes by their numbers, so the list is sorted.
 static bool is_doomed(size_t count, int pid) {
-  for (size_t i = 0; i < count; i++) {
-    if (processes[i].pid == pid) return processes[i].doomed;
+  size_t low = 0;
+  for (size_t high = count; low < high;) {
+    size_t middle = (low + high) / 2;
+    if (processes[middle].pid < pid) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
   }
-  return false;
+  return low < count && processes[low].pid == pid && processes[low].doomed;
 }
 
 static void doom_tree(size_t count, int root, int self) {
