@@ -5,6 +5,8 @@ const noDescriptor = 0xffffffff;
 const maxDescriptors = 256;
 export const madeFirst = 0x10000;
 export const maxMade = 256;
+/** Of a UTF-16 code unit as UTF-8. */
+const maxBytesOfUnit = 3;
 const u32Limit = 0x1_0000_0000;
 const u64Limit = 1n << 64n;
 
@@ -59,13 +61,21 @@ export class ProgramWriter {
 
   /** A NUL inside would end the string early for the C side: refused. */
   text(value: string | Uint8Array): void {
-    const bytes = typeof value === "string" ? Buffer.from(value) : value;
-    if (bytes.includes(0)) {
-      const shown = Buffer.from(bytes.subarray(0, 80)).toString();
+    if (typeof value === "string" ? value.includes("\0") : value.includes(0)) {
+      const shown = Buffer.from(value.slice(0, 80)).toString();
       throw new CricketError("invalid-argument", `${JSON.stringify(shown)} contains a NUL`);
     }
-    this.blob(bytes);
+    if (typeof value === "string") this.#string(value);
+    else this.blob(value);
     this.#reserve(1)[this.#length++] = 0;
+  }
+
+  // Straight into place: most of a program is text.
+  #string(value: string): void {
+    const bytes = this.#reserve(4 + maxBytesOfUnit * value.length);
+    const length = bytes.write(value, this.#length + 4);
+    bytes.writeUInt32LE(length, this.#length);
+    this.#length += 4 + length;
   }
 
   /** An index into the table; undefined is "none". */

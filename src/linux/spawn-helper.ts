@@ -19,8 +19,16 @@ const cPosixSpawn = libc.func(
 const cActionsInit = libc.func("int posix_spawn_file_actions_init(void *actions)");
 const cActionsDup2 = libc.func("int posix_spawn_file_actions_adddup2(void *actions, int fd, int newfd)");
 const cActionsDestroy = libc.func("int posix_spawn_file_actions_destroy(void *actions)");
+// int posix_spawnattr_setsigdefault(posix_spawnattr_t *restrict attr, const sigset_t *restrict sigdefault); and its family.
+const cAttributesInit = libc.func("int posix_spawnattr_init(void *attributes)");
+const cSetSigDefault = libc.func("int posix_spawnattr_setsigdefault(void *attributes, const void *signals)");
+const cSetFlags = libc.func("int posix_spawnattr_setflags(void *attributes, short flags)");
 // posix_spawn_file_actions_t has 80 bytes in glibc and musl.
 const actionsBytes = 80;
+// posix_spawnattr_t has 336 bytes in both, sigset_t 128.
+const attributesBytes = 336;
+const signalSetBytes = 128;
+const POSIX_SPAWN_SETSIGDEF = 4;
 
 export interface HelperProcess {
   /** A child of this process; whoever has it reaps it. */
@@ -83,13 +91,33 @@ function spawn(binary: number, base: number, table: readonly number[], fixed: re
     const pid = new Int32Array(1);
     const path = `/proc/self/fd/${binary}`;
     check(
-      cPosixSpawn(pid, path, actions, null, ["cricket-init", null], [null]) as number,
+      cPosixSpawn(
+        pid,
+        path,
+        actions,
+        (attributes ??= defaultSignals()),
+        ["cricket-init", null],
+        [null],
+      ) as number,
       "posix_spawn cricket-init",
     );
     return pid[0]!;
   } finally {
     cActionsDestroy(actions);
   }
+}
+
+let attributes: Buffer | undefined;
+
+// All signals as they are by default. The C library would look at each of them otherwise, to the same end, while this
+// process waits.
+function defaultSignals(): Buffer {
+  const made = Buffer.alloc(attributesBytes);
+  check(cAttributesInit(made) as number, "posix_spawnattr_init");
+  const all = Buffer.alloc(signalSetBytes, 0xff);
+  check(cSetSigDefault(made, all) as number, "posix_spawnattr_setsigdefault");
+  check(cSetFlags(made, POSIX_SPAWN_SETSIGDEF) as number, "posix_spawnattr_setflags");
+  return made;
 }
 
 // These calls return the errno instead of setting it.
