@@ -149,8 +149,9 @@ void log_write(struct log *log, int stream, const uint8_t *bytes, size_t size) {
 void log_finish(struct log *log) {
   if (log->path == NULL || log->fd < 0) return;
   set_prefix(log);
-  // F and not P: nothing will follow, and readers that join P lines would wait for it.
+  // P although nothing follows: the kubelet adds a newline after F, and a termination message taken from the log is to be
+  // what the program wrote (Kubernetes conformance).
   for (int stream = 0; stream < 2; stream++) {
-    if (log->streams[stream].used > 0) write_line(log, stream, NULL, 0, 'F');
+    if (log->streams[stream].used > 0) write_line(log, stream, NULL, 0, 'P');
   }
 }

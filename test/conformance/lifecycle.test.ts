@@ -171,6 +171,15 @@ describe("conformance: sandboxes and containers", needs, () => {
     });
   });
 
+  test("output without a newline at its end is tagged P, by which the kubelet adds none", async () => {
+    await target.withPod({}, async (pod) => {
+      await pod.start({ name: "main", command: ["sh", "-c", "echo line; printf rest"] });
+      const file = pod.logPath("main");
+      await until("its lines are there", () => fs.existsSync(file) && readLines(file).length === 2);
+      assert.match(fs.readFileSync(file, "utf8"), /^\S+ stdout F line\n\S+ stdout P rest\n$/);
+    });
+  });
+
   test("containers of one pod share its network, and each has its own log and commands", async () => {
     await target.withPod({}, async (pod) => {
       const server = "mkdir /www; echo page > /www/index.html; exec httpd -f -p 8080 -h /www";
