@@ -20,7 +20,7 @@ import { becomeSubreaper, OrphanReaper } from "./linux/reap.ts";
 import { bootId } from "./linux/proc.ts";
 import { releaseMemoryAtRest } from "./linux/memory-rest.ts";
 import { mapLargePieces } from "./linux/release-memory.ts";
-import { notifySupervisor } from "./linux/sd-notify.ts";
+import { notifySupervisor, watchdogIntervalMs } from "./linux/sd-notify.ts";
 import { keepYoungHeapSmall } from "./linux/young-heap.ts";
 import { selectNetwork } from "./network/select-network.ts";
 import { liveAttachments, recoverSandboxes } from "./sandbox/recover-sandboxes.ts";
@@ -69,6 +69,7 @@ export async function runDaemon(argv: readonly string[]): Promise<number> {
     closing.defer("stop releasing memory", stopReleasing);
     log.info("listening", { socket: config.socket, config: files.join(",") });
     notifySupervisor("READY=1");
+    closing.defer("stop the watchdog", keepWatchdogQuiet(log));
     const signal = await stopSignal();
     log.info("stopping", { signal });
     notifySupervisor("STOPPING=1");
@@ -177,6 +178,20 @@ function streamingOptions({ streaming }: Config): StreamingOptions {
   if (tlsCert === "" || tlsKey === "")
     throw invalidArgument("streaming.tls_cert and streaming.tls_key: one without the other");
   return { ...options, tls: { certFile: tlsCert, keyFile: tlsKey } };
+}
+
+/** An event loop that hangs sends nothing, and systemd starts the daemon anew: its containers do not notice. */
+function keepWatchdogQuiet(log: Log): () => void {
+  const intervalMs = watchdogIntervalMs(process.env, process.pid);
+  if (intervalMs === undefined) return () => {};
+  const timer = setInterval(() => {
+    try {
+      notifySupervisor("WATCHDOG=1");
+    } catch (error) {
+      log.warn("watchdog", { error: messageOf(error) });
+    }
+  }, intervalMs);
+  return () => clearInterval(timer);
 }
 
 function stopSignal(): Promise<NodeJS.Signals> {

@@ -36,6 +36,16 @@ export function notifySupervisor(
   }
 }
 
+/** How often sd_watchdog_enabled(3) wants to hear of this process: twice in its time. Undefined: never. */
+export function watchdogIntervalMs(
+  env: Readonly<Record<string, string | undefined>>,
+  pid: number,
+): number | undefined {
+  const { WATCHDOG_USEC: time = "", WATCHDOG_PID: whose = "" } = env;
+  if (!/^[1-9]\d{0,15}$/.test(time) || (whose !== "" && whose !== String(pid))) return undefined;
+  return Math.max(1, Math.min(Math.floor(Number(time) / 2000), 2 ** 31 - 1));
+}
+
 /** struct sockaddr_un; "@name" is an abstract socket, whose address begins with a NUL and has no end mark. */
 function notifyAddress(path: string | undefined): Buffer | undefined {
   if (path === undefined || !/^[@/]./.test(path)) return undefined;

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { close } from "../../../src/linux/files.ts";
 import { libc } from "../../../src/linux/libc.ts";
-import { notifySupervisor } from "../../../src/linux/sd-notify.ts";
+import { notifySupervisor, watchdogIntervalMs } from "../../../src/linux/sd-notify.ts";
 
 const socket = libc.func("int socket(int domain, int type, int protocol)");
 const bind = libc.func("int bind(int fd, const void *address, uint32_t length)");
@@ -56,4 +56,15 @@ test("`notifySupervisor()` tells when the supervisor is gone", () => {
     () => notifySupervisor("READY=1", { NOTIFY_SOCKET: "/nonexistent/notify" }),
     /sendto .*ENOENT/,
   );
+});
+
+test("`watchdogIntervalMs()` is half the time of a watchdog that watches this process", () => {
+  assert.equal(watchdogIntervalMs({ WATCHDOG_USEC: "60000000" }, 7), 30_000);
+  assert.equal(watchdogIntervalMs({ WATCHDOG_USEC: "60000000", WATCHDOG_PID: "7" }, 7), 30_000);
+  assert.equal(watchdogIntervalMs({ WATCHDOG_USEC: "10" }, 7), 1);
+  // No timer of Node waits longer.
+  assert.equal(watchdogIntervalMs({ WATCHDOG_USEC: "9".repeat(16) }, 7), 2 ** 31 - 1);
+  for (const env of [{}, { WATCHDOG_USEC: "" }, { WATCHDOG_USEC: "-5" }, { WATCHDOG_USEC: "0" }])
+    assert.equal(watchdogIntervalMs(env, 7), undefined);
+  assert.equal(watchdogIntervalMs({ WATCHDOG_USEC: "60000000", WATCHDOG_PID: "8" }, 7), undefined);
 });
