@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import type { CriClient } from "../../cri-api/client.ts";
 import { fromInt64 } from "../../cri-api/int64.ts";
 import type { v1 } from "../../cri-api/runtime/v1/api.js";
@@ -47,19 +48,8 @@ async function sample(client: CriClient, filter: v1.ContainerStatsFilterSent): P
   return found.sort((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1));
 }
 
-function pause(ms: number, interrupted: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, ms);
-    interrupted.addEventListener(
-      "abort",
-      () => {
-        clearTimeout(timer);
-        resolve();
-      },
-      { once: true },
-    );
-    if (interrupted.aborted) resolve();
-  });
+async function pause(ms: number, interrupted: AbortSignal): Promise<void> {
+  await delay(ms, undefined, { signal: interrupted }).catch(() => {});
 }
 
 function show(
