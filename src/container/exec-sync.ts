@@ -1,6 +1,6 @@
 // ExecSync: one helper joins the container, runs the command, and relays what it says. No mounts, no other
 // processes: a hundred pods with exec probes must not cost a core (kubernetes#82440).
-import { CricketError, wrapError } from "../base/errors.ts";
+import { CricketError, failedPrecondition, wrapError } from "../base/errors.ts";
 import { runExec, type ExecResult } from "../linux/run-exec.ts";
 import type { Container } from "./container-store.ts";
 import { assertCanExec, type ExecParts } from "./prepare-exec.ts";
@@ -34,6 +34,11 @@ export async function execSync(request: ExecRequest, parts: ExecParts): Promise<
         `exec in container ${container.id}: no end after ${request.timeoutMs} ms`,
       );
     return result;
+  } catch (error) {
+    // Not the caller has cancelled it.
+    if (abort.signal.aborted && !request.signal.aborted)
+      throw failedPrecondition(`exec in container ${container.id}: the container was stopped`);
+    throw error;
   } finally {
     container.execs.delete(abort);
   }

@@ -9,6 +9,7 @@ import { fromInt64, toInt64 } from "../../cri-api/int64.ts";
 import { v1 } from "../../cri-api/runtime/v1/api.js";
 import { startNode, untilExited, type TestNode } from "../support/node.ts";
 import { requires } from "../support/requires.ts";
+import { until } from "../support/until.ts";
 
 const { CONTAINER_CREATED, CONTAINER_EXITED, CONTAINER_RUNNING } = v1.ContainerState;
 
@@ -178,6 +179,20 @@ describe("a node", requires("root", "overlay", "package:busybox-static"), () => 
     assert.equal(Buffer.from(detached.stdout).toString(), "done\n");
     await assert.rejects(run([]), status("INVALID_ARGUMENT"));
     await assert.rejects(run(["/no/such/program"]), /ENOENT/);
+    await pod.remove();
+  });
+
+  test("an exec whose container is stopped ends, and its caller is told why", async () => {
+    const pod = await node.runPod("exec-stopped");
+    const containerId = await pod.start({ name: "main", command: ["sleep", "1000"] });
+    const running = node.runtime.execSync({ containerId, cmd: ["sleep", "1000"], timeout: toInt64(0n) });
+    const isTold = status("FAILED_PRECONDITION");
+    const failure = assert.rejects(running, (error) => isTold(error) && /was stopped/.test(String(error)));
+    // It runs when there are two.
+    const count = async () => (await exec(containerId, "sh", "-c", "ps | grep -c '[s]leep 1000'")).trim();
+    await until("the exec runs", async () => (await count()) === "2");
+    await node.runtime.stopContainer({ containerId, timeout: toInt64(0n) });
+    await failure;
     await pod.remove();
   });
 
