@@ -78,7 +78,9 @@ async function connect(container: Container, parts: RecoverContainerParts): Prom
   if (monitor === undefined) return guarded(container, parts, () => settleWithoutMonitor(container, parts));
   watchContainer(container, monitor, parts);
   await guarded(container, parts, async () => {
-    if (waitsForRestore(container.record)) await takeRestored(container, monitor, parts);
+    const { restoredFrom, startedAtNs } = container.record;
+    if (restoredFrom !== undefined && startedAtNs === undefined)
+      await takeRestored(container, monitor, parts);
     await recordStart(container, monitor, parts);
   });
 }
@@ -111,7 +113,7 @@ async function stillWaits(container: Container, parts: RecoverContainerParts): P
   return true;
 }
 
-/** The daemon died between the restore and recording it: the processes run. */
+/** The daemon died between the restore and recording all of it: the processes run, there is no gate before them. */
 async function takeRestored(
   container: Container,
   monitor: Monitor,

@@ -89,6 +89,7 @@ async function restoreInCgroup(request: LaunchRequest, criu: string, stop: Abort
   takeLog(work, record.logPath);
   failpoint("start-container/restoring");
   const signal = AbortSignal.any([stop, AbortSignal.timeout(restoreTimeoutMs)]);
+  const watch = new RestoreWatch(request, spec);
   const monitor = startMonitor(parts.helper, restoreProgram(criu, work, [{ mount: rootfs, target }]), {
     containerDir: parts.paths.containerDir(record.id),
     logPath: record.logPath === "" ? undefined : record.logPath,
@@ -100,10 +101,9 @@ async function restoreInCgroup(request: LaunchRequest, criu: string, stop: Abort
     killCgroup: cgroup.join.killFile,
     adopts: { console: record.config.tty },
     kept: [session.theirs, ...kept],
-    signal,
+    signal: AbortSignal.any([signal, watch.denied]),
   });
   session.closeTheirs();
-  const watch = new RestoreWatch(request, spec);
   const restored = session.call({
     type: "restore",
     options: restoreRequest(criuOptions, directories, { ...plan, ...ownPlan(spec) }),
@@ -113,6 +113,7 @@ async function restoreInCgroup(request: LaunchRequest, criu: string, stop: Abort
   const [call, adopted] = await Promise.allSettled([restored, monitor]);
   if (call.status === "fulfilled" && adopted.status === "fulfilled") return adopted.value;
   if (adopted.status === "fulfilled") adopted.value.detach();
+  if (watch.denied.aborted) throw watch.denied.reason;
   throw failureOf(call, adopted, { criu, log: join(work, restoreLog), signal });
 }
 
@@ -153,12 +154,18 @@ function lsmProfileOf(apparmor: string | undefined, selinux: string | undefined)
 class RestoreWatch {
   readonly #request: LaunchRequest;
   readonly #spec: Spec;
+  readonly #denied = new AbortController();
   #init = 0;
   #hasTerminal = false;
 
   constructor(request: LaunchRequest, spec: Spec) {
     this.#request = request;
     this.#spec = spec;
+  }
+
+  /** Aborted with the error when the processes have more than they may. */
+  get denied(): AbortSignal {
+    return this.#denied.signal;
   }
 
   async onNotify({ script, pid, descriptor }: CriuNotification): Promise<void> {
@@ -192,13 +199,18 @@ class RestoreWatch {
     }
   }
 
-  /** criu goes on whatever it is told here, so what must not run is killed where it stands. */
+  /**
+   * criu goes on whatever it is told here, so what must not run is killed where it stands, and criu with it: it may wait
+   * for ever for processes that are gone.
+   */
   async #check(cgroups: CgroupManager): Promise<void> {
     const { cgroupPath } = this.#request.container.record;
     try {
       assertRestored({ init: this.#init, members: cgroups.pids(cgroupPath), spec: this.#spec });
     } catch (error) {
-      await cgroups.kill(cgroupPath);
+      const killed = cgroups.kill(cgroupPath);
+      this.#denied.abort(error);
+      await killed;
       throw error;
     }
   }
