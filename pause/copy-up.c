@@ -1,5 +1,6 @@
-// tmpcopyup, and volumes that an image declares: a mount that begins with what it covers. The copy is made while the mount is still detached, from one
-// descriptor to the other, so that no name of the image is ever followed to somewhere else.
+// tmpcopyup, and volumes that an image declares: a mount that begins with what it covers. The copy is made while the
+// mount is still detached, from one descriptor to the other, so that no name of the image is ever followed to somewhere
+// else.
 #include "launch.h"
 
 // Each level takes a little more than its list from the stack: all of them about a megabyte.

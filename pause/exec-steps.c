@@ -104,7 +104,8 @@ int step_wait_gate(struct launch *l, struct cursor *c) {
   struct cursor payload;
   uint16_t next = peek_step(l, &payload);
   if (next == OP_EXEC || next == OP_SECCOMP || next == OP_RUN_HOOK) {
-    // A filter that is set last (noNewPrivs) lies in the program and needs none of them. The wait may be long; what the program held open (mounts of the host, other containers' namespaces) goes first.
+    // A filter that is set last (noNewPrivs) lies in the program and needs none of them. The wait may be long; what the
+    // program held open (mounts of the host, other containers' namespaces) goes first.
     SYS(close_range, CONTROL_FD + 1, CLOSE_TO_END, 0);
     l->closed = true;
     l->root_fd = l->proc_fd = l->null_mount = l->mask_mount = -1;

@@ -1,5 +1,5 @@
-// Reads a launch program and runs its steps in order; reports the one that fails. The steps themselves are in
-// namespace-steps.c, mount-steps.c, root-paths.c, process-steps.c and exec-steps.c.
+// Reads a launch program and runs its steps in order; reports the one that fails. The steps themselves are in the files
+// that are named for them, in root-paths.c and in detached-host.c.
 #include "launch.h"
 
 #define PROT_READ_ONLY 1

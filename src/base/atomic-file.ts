@@ -45,7 +45,7 @@ const temporaryBeside = (path: string): string =>
   `${path}.${process.pid}-${process.hrtime.bigint().toString(36)}${temporarySuffix}`;
 
 /** Makes renames and unlinks inside `path` survive a power loss. */
-export function syncDirectory(path: string): void {
+function syncDirectory(path: string): void {
   const fd = openSync(path, "r");
   try {
     fsyncSync(fd);

@@ -26,7 +26,7 @@ export function readExitFile(containerDir: string): ExitRecord | undefined {
 }
 
 /** Throws SyntaxError. */
-export function parseExitRecord(text: string): ExitRecord {
+function parseExitRecord(text: string): ExitRecord {
   const fields = JSON.parse(text) as Partial<Record<string, unknown>>;
   const { exitCode, signal, finishedAtNs, oomKills } = fields;
   if (!isCount(exitCode) || !isCount(signal) || !isCount(oomKills) || typeof finishedAtNs !== "string")

@@ -15,7 +15,6 @@ export const O_RDWR = 2;
 export const O_CREAT = 0o100;
 export const O_EXCL = 0o200;
 export const O_TRUNC = 0o1000;
-export const O_APPEND = 0o2000;
 export const O_NONBLOCK = 0o4000;
 // asm/fcntl.h: arm64 exchanges these two with O_DIRECT and O_LARGEFILE.
 export const O_DIRECTORY = process.arch === "arm64" ? 0o40000 : 0o200000;

@@ -6,6 +6,9 @@ import { close } from "./files.ts";
 import { createSealedMemfd } from "./memfd.ts";
 import { wrapError } from "../base/errors.ts";
 
+/** Name of the static program that runs launches, and so of its copy in memory. */
+export const initProgram = "cricket-init";
+
 /** Loaded once when the daemon starts. */
 export class HelperBinary {
   /** cricket-init: executor of launch programs, monitor and exec relay. */
@@ -25,7 +28,7 @@ export class HelperBinary {
   static load(buildDir: string): HelperBinary {
     const open: number[] = [];
     try {
-      for (const name of ["cricket-init", "pause"])
+      for (const name of [initProgram, "pause"])
         open.push(createSealedMemfd(name, readFileSync(join(buildDir, name))));
       open.push(openSync("/dev/null", "r+"));
       return new HelperBinary(open[0]!, open[1]!, open[2]!);

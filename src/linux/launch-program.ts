@@ -162,7 +162,7 @@ export type StepAction =
    * (CVE-2024-21626). "first" leaves a refusal (EACCES, EPERM) to the "second", which does nothing after a success.
    */
   | { op: "chdir"; path: string; create: boolean; attempt?: "first" | "second" }
-  // --- the OCI life cycle, in a detached host only
+  // --- the OCI life cycle, in detached hosts and monitors
   /** Tells the caller that everything is made but the change of the root, and waits for the container's state. */
   | { op: "sync" }
   /** Runs a program with the container's state as its input, and waits for its end. 0 seconds: for ever. */

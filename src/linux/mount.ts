@@ -19,7 +19,6 @@ export const OPEN_TREE_CLONE = 1;
 export const AT_RECURSIVE = 0x8000;
 const OPEN_TREE_CLOEXEC = 0o2000000;
 const MOVE_MOUNT_F_EMPTY_PATH = 0x4;
-const MOVE_MOUNT_T_EMPTY_PATH = 0x40;
 
 export const MOUNT_ATTR_RDONLY = 0x1;
 export const MOUNT_ATTR_NOSUID = 0x2;
@@ -27,11 +26,6 @@ export const MOUNT_ATTR_NODEV = 0x4;
 export const MOUNT_ATTR_NOEXEC = 0x8;
 export const MOUNT_ATTR_IDMAP = 0x100000;
 
-export const MS_RDONLY = 1;
-export const MS_NOSUID = 2;
-export const MS_NODEV = 4;
-export const MS_NOEXEC = 8;
-export const MS_REMOUNT = 32;
 export const MS_BIND = 4096;
 export const MS_REC = 16384;
 export const MS_PRIVATE = 1 << 18;
@@ -89,12 +83,6 @@ function setOption(fs: number, type: string, key: string, value: true | string |
 export function attachMount(fd: number, target: string): void {
   const result = sysMoveMount(SYS_move_mount, fd, "", AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH);
   check(Number(result), "move_mount", target);
-}
-
-/** move_mount(2) of a detached mount onto an open descriptor. */
-export function attachMountAt(fd: number, targetFd: number): void {
-  const flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH;
-  check(Number(sysMoveMount(SYS_move_mount, fd, "", targetFd, "", flags)), "move_mount", `fd ${targetFd}`);
 }
 
 /**

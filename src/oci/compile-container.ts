@@ -27,7 +27,7 @@ import { assertIdsMapped, compileLeaveHost, userNamespaceKind } from "./user-nam
 import type { Process, Spec } from "./spec.ts";
 
 /**
- * The program of a container's first process, for the monitor host: it stops at the gate.
+ * The program of a container's first process, for a monitor or a detached host: it stops at the gate.
  * @throws CricketError invalid-argument or unimplemented, naming the property of the spec
  */
 export function compileContainer(launch: ContainerLaunch): LaunchProgram {

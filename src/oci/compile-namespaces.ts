@@ -158,7 +158,8 @@ function lateReason(types: readonly NamespaceType[]): string {
     : "made inside the user namespace, so that it owns them";
 }
 
-// With a new user namespace the fork does this by itself. Files and terminals made by a process whose ids the user namespace does not map would belong to nobody (EOVERFLOW).
+// With a new user namespace the fork does this by itself. Files and terminals made by a process whose ids the user
+// namespace does not map would belong to nobody (EOVERFLOW).
 export function becomeNamespaceRoot(): Step[] {
   const because = {
     why: "files of the set-up belong to the user namespace's root",

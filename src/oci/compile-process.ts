@@ -176,10 +176,7 @@ function compileCredentials({ process, boundingCapabilities }: ProcessLaunch): S
 const allCapabilities = (1n << 64n) - 1n;
 
 /** Without `capabilities` in the spec a process has none. */
-export function compileCapabilities(
-  sets: Capabilities | undefined,
-  bounding = allCapabilities,
-): CapabilityMasks {
+function compileCapabilities(sets: Capabilities | undefined, bounding = allCapabilities): CapabilityMasks {
   const mask = (name: keyof Capabilities): bigint =>
     capabilityMask(sets?.[name] ?? [], `process.capabilities.${name}`) & bounding;
   const permitted = mask("permitted");

@@ -1,6 +1,6 @@
 // The containers of one --root: a directory each, with state.json, config.json and, until it is started, the gate.
 // What a container is doing is never stored: it follows from its process, its gate and its cgroup.
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { writeFileAtomic } from "../../base/atomic-file.ts";
 import { CricketError, errnoOf, invalidArgument, wrapError } from "../../base/errors.ts";
@@ -8,6 +8,7 @@ import { parseExact, stringifyExact } from "../../base/json.ts";
 import { CgroupManager } from "../../linux/cgroup/cgroup-manager.ts";
 import { ociFieldNames } from "../../linux/cgroup/field-names.ts";
 import { gateName } from "../../linux/gate.ts";
+import { initProgram } from "../../linux/helper-binary.ts";
 import { openSameProcess } from "../../linux/pidfd.ts";
 import { isAlive } from "../../linux/proc.ts";
 import { parseSpec, stringifySpec } from "../parse-spec.ts";
@@ -138,7 +139,9 @@ export class RuntimeStore {
     if (process === undefined) return "creating";
     if (!isAlive(process.pid, process.startTimeTicks)) return "stopped";
     if (this.cgroups.isFrozen(state.cgroupPath)) return "paused";
-    return existsSync(join(this.directory(state.id), gateName)) ? "created" : "running";
+    return existsSync(join(this.directory(state.id), gateName)) && isInLaunch(process.pid)
+      ? "created"
+      : "running";
   }
 
   /** A pidfd of the container's first process, which the caller closes; undefined when it has ended. */
@@ -160,6 +163,19 @@ export class RuntimeStore {
       ...(Object.keys(annotations).length === 0 ? {} : { annotations }),
       owner,
     };
+  }
+}
+
+/**
+ * A start that is killed leaves its gate behind: what counts is that the container's program has not been executed yet
+ * (pause/init.c runs from a memfd).
+ */
+function isInLaunch(pid: number): boolean {
+  try {
+    return readlinkSync(`/proc/${pid}/exe`).startsWith(`/memfd:${initProgram}`);
+  } catch {
+    // Not root, or it has ended by now.
+    return true;
   }
 }
 

@@ -181,6 +181,19 @@ describe("cricket oci", requires("root", "package:busybox-static"), () => {
     assert.equal(await ended, 137);
   });
 
+  it("a `start` that was killed before it could clear the gate away has started the container", async () => {
+    const id = fixture.newId();
+    fixture.write(["sleep", "1000"]);
+    await ok("create", id);
+    assert.equal((await stateOf(id)).status, "created");
+    await ok("start", id);
+    writeFileSync(join(fixture.directory, "state", id, "gate.sock"), "");
+    assert.equal((await stateOf(id)).status, "running");
+    assert.match(await fails("start", id), /already running/);
+    assert.match(await fails("delete", id), /not stopped/);
+    await ok("delete", "-f", id);
+  });
+
   it("pauses, refuses to exec meanwhile, and resumes", async () => {
     const id = fixture.newId();
     fixture.write(["sleep", "1000"]);
