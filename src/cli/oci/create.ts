@@ -11,6 +11,11 @@ export const createFlags: FlagTable = {
     help: "where config.json and the root filesystem are (.)",
   },
   "console-socket": { takes: "text", value: "SOCKET", help: "unix socket that receives the terminal" },
+  "pidfd-socket": {
+    takes: "text",
+    value: "SOCKET",
+    help: "unix socket that receives a pidfd of the process",
+  },
   "pid-file": { takes: "text", value: "FILE", help: "where the pid is written" },
   "preserve-fds": {
     takes: "text",
@@ -28,6 +33,7 @@ export function createOptions(id: string, flags: ParsedFlags, keepsTerminal: boo
     bundle: flags.texts.get("bundle") ?? ".",
     pidFile: flags.texts.get("pid-file"),
     consoleSocket: flags.texts.get("console-socket"),
+    pidfdSocket: flags.texts.get("pidfd-socket"),
     preserveFds: countOf(flags, "preserve-fds"),
     listenFds,
     noPivot: flags.switches.has("no-pivot"),

@@ -16,6 +16,11 @@ export const exec: Verb = {
   flags: {
     process: { short: "p", takes: "text", value: "FILE", help: "the process to run, as in config.json" },
     "console-socket": { takes: "text", value: "SOCKET", help: "unix socket that receives the terminal" },
+    "pidfd-socket": {
+      takes: "text",
+      value: "SOCKET",
+      help: "unix socket that receives a pidfd of the process",
+    },
     "pid-file": { takes: "text", value: "FILE", help: "where the pid is written" },
     cwd: { takes: "text", value: "DIR", help: "working directory in the container" },
     env: { short: "e", takes: "list", value: "NAME=VALUE", help: "an environment variable more" },
@@ -62,6 +67,7 @@ export const exec: Verb = {
       preserveFds: countOf(flags, "preserve-fds"),
       pidFile: texts.get("pid-file"),
       consoleSocket: texts.get("console-socket"),
+      pidfdSocket: texts.get("pidfd-socket"),
       keepsTerminal: !detached,
     });
     warnings.forEach(warn);

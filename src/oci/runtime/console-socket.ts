@@ -8,6 +8,11 @@ import { sendDescriptors } from "../../linux/sockets.ts";
 export class ConsoleSocket implements Disposable {
   readonly #fd: number;
 
+  /** None where no path is given. */
+  static open(path: string | undefined): ConsoleSocket | undefined {
+    return path === undefined ? undefined : new ConsoleSocket(path);
+  }
+
   constructor(path: string) {
     try {
       this.#fd = connectUnix(path);

@@ -26,6 +26,7 @@ import { assertHostCan } from "./check-host.ts";
 import { cgroupOwner } from "../user-namespace.ts";
 import { cgroupPathOf, cgroupResourcesOf, deviceRulesOf } from "./cgroup-limits.ts";
 import { ConsoleSocket } from "./console-socket.ts";
+import { PidfdSocket } from "./pidfd-socket.ts";
 import type { ContainerState } from "./container-store.ts";
 import { findDeviceNodes } from "./device-nodes.ts";
 import { LaunchDescriptors, keptDescriptors, openNamespaces } from "./descriptors.ts";
@@ -45,6 +46,7 @@ export interface CreateOptions {
   bundle: string;
   pidFile?: string | undefined;
   consoleSocket?: string | undefined;
+  pidfdSocket?: string | undefined;
   /** How many descriptors from 3 on the program gets. */
   preserveFds: number;
   /** How many of those before them a service manager passed; the program is told in its environment. */
@@ -72,7 +74,8 @@ export async function createContainer(runtime: Runtime, options: CreateOptions):
   checkOptions(spec, options);
   assertHostCan(spec);
   using devices = await netDevicesOf(spec);
-  using console = options.consoleSocket === undefined ? undefined : new ConsoleSocket(options.consoleSocket);
+  using console = ConsoleSocket.open(options.consoleSocket);
+  using pidfds = PidfdSocket.open(options.pidfdSocket);
   const undo = new CleanupStack();
   const hooks = new CreateHooks(spec);
   undo.defer("run poststop hooks", () => hooks.undo());
@@ -92,6 +95,7 @@ export async function createContainer(runtime: Runtime, options: CreateOptions):
     await hold.release();
     state.process = { pid: process.pid, startTimeTicks: processStartTime(process.pid) };
     handOut(process, console);
+    pidfds?.send(process.pidfd, "standard");
     store.save(state);
     if (options.pidFile !== undefined) writePidFile(options.pidFile, process.pid);
     undo.keep();

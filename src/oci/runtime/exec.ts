@@ -12,6 +12,7 @@ import type { Capabilities, Process, Spec } from "../spec.ts";
 import { assertHostConfines } from "./check-host.ts";
 import type { ContainerState, ContainerStatus } from "./container-store.ts";
 import { ConsoleSocket } from "./console-socket.ts";
+import { PidfdSocket } from "./pidfd-socket.ts";
 import { allRequired, writePidFile } from "./create.ts";
 import { explainFailure } from "./explain-failure.ts";
 import { LaunchDescriptors, keptDescriptors } from "./descriptors.ts";
@@ -43,6 +44,7 @@ export interface ExecOptions {
   preserveFds: number;
   pidFile?: string | undefined;
   consoleSocket?: string | undefined;
+  pidfdSocket?: string | undefined;
   /** A terminal without --console-socket is the caller's to relay. */
   keepsTerminal: boolean;
 }
@@ -64,7 +66,8 @@ export async function execInContainer(runtime: Runtime, options: ExecOptions): P
   assertHostConfines(process);
   if (process.terminal === true && options.consoleSocket === undefined && !options.keepsTerminal)
     throw invalidArgument("process.terminal: a detached process needs --console-socket");
-  using console = options.consoleSocket === undefined ? undefined : new ConsoleSocket(options.consoleSocket);
+  using console = ConsoleSocket.open(options.consoleSocket);
+  using pidfds = PidfdSocket.open(options.pidfdSocket);
   using descriptors = new LaunchDescriptors();
   const rdtTasks = intelRdtTasks(state.id, spec.linux?.intelRdt);
   const cgroup = descriptors.use(joinTasks(joinCgroup(runtime, state, options.cgroups), rdtTasks));
@@ -78,6 +81,7 @@ export async function execInContainer(runtime: Runtime, options: ExecOptions): P
       onListener: (listener, pid) => sendListener(spec.linux?.seccomp, notifiedState(state), listener, pid),
     });
     const { pid, pidfd, pty } = ran;
+    pidfds?.send(pidfd, "setns");
     warnings.push(...ran.warnings);
     if (options.pidFile !== undefined) writePidFile(options.pidFile, pid);
     if (pty === undefined || console === undefined) return { pid, pidfd, pty, warnings };

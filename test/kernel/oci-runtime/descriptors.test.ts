@@ -63,6 +63,27 @@ describe("descriptors of cricket oci", requires("root", "package:busybox-static"
     assert.match(stdout, /got words\r\n$/);
   });
 
+  it("hands a pidfd to --pidfd-socket, of a container and of an exec", async () => {
+    const id = fixture.newId();
+    const path = join(fixture.directory, "pidfd.sock");
+    const pidOf = (fd: number): string => {
+      const pid = /^Pid:\s*(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, "utf8"))?.[1];
+      closeSync(fd);
+      return pid ?? "";
+    };
+    const pidFile = join(fixture.directory, "pid");
+    fixture.write(["sleep", "1000"]);
+    const first = receiveTerminal(path);
+    await ok("run", "-d", "--pid-file", pidFile, "--pidfd-socket", path, id);
+    assert.equal(pidOf(await first), readFileSync(pidFile, "utf8"));
+    const second = receiveTerminal(path);
+    await ok("exec", "-d", "--pid-file", pidFile, "--pidfd-socket", path, id, "sleep", "1000");
+    assert.equal(pidOf(await second), readFileSync(pidFile, "utf8"));
+    await ok("delete", "-f", id);
+    const { status, stderr } = await fixture.run(["create", "--pidfd-socket", "/nowhere", id]);
+    assert.deepEqual([status, /--pidfd-socket \/nowhere.*ENOENT/.test(stderr)], [1, true], stderr);
+  });
+
   it("CVE-2024-21626: a container holds no descriptor but its stdio", async () => {
     const id = fixture.newId();
     fixture.write(["sh", "-c", "ls /proc/$$/fd; true"]);
