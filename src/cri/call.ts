@@ -55,27 +55,38 @@ const statusOfCode: Record<ErrorCode, number> = {
   internal: grpcStatus.INTERNAL,
 };
 
+/** What the wrapper needs of the daemon. */
+export interface CallParts {
+  log: Log;
+  /** A call that takes longer is logged while it goes on. */
+  longCallMs: number;
+}
+
 export function wrapUnary<R extends AnyRpc>(
   name: string,
   handler: UnaryHandler<R>,
-  log: Log,
+  parts: CallParts,
 ): handleUnaryCall<RequestOf<R> | MalformedRequest, ResponseSentOf<R>> {
+  const isWatched = !isLongByNature(name);
   return (serverCall, callback) => {
-    const call = new ServedCall(name, serverCall, log);
-    void call.run(
-      async () => {
-        const response = await handler(wellFormed<R>(serverCall.request), call);
-        return () => callback(null, response);
-      },
-      (failure) => callback(failure),
-    );
+    const call = new ServedCall(name, serverCall, parts.log);
+    const stopWatching = isWatched ? call.watch(parts.longCallMs) : () => {};
+    void call
+      .run(
+        async () => {
+          const response = await handler(wellFormed<R>(serverCall.request), call);
+          return () => callback(null, response);
+        },
+        (failure) => callback(failure),
+      )
+      .then(stopWatching);
   };
 }
 
 export function wrapStream<R extends AnyRpc>(
   name: string,
   handler: StreamHandler<R>,
-  log: Log,
+  { log }: CallParts,
 ): handleServerStreamingCall<RequestOf<R> | MalformedRequest, ResponseSentOf<R>> {
   return (serverCall) => {
     const call = new ServedCall(name, serverCall, log);
@@ -87,6 +98,11 @@ export function wrapStream<R extends AnyRpc>(
       (failure) => serverCall.emit("error", failure),
     );
   };
+}
+
+/** These last as long as the caller wants, or as a registry does. */
+function isLongByNature(name: string): boolean {
+  return ["ExecSync", "PullImage", "StopContainer", "WaitContainer", "CheckpointContainer"].includes(name);
 }
 
 async function sendAll<R extends AnyRpc>(
@@ -148,6 +164,18 @@ class ServedCall implements Call {
     this.#controller ??= new AbortController();
     if (this.#cancelled !== undefined) this.#controller.abort(this.#cancelled);
     return this.#controller.signal;
+  }
+
+  /**
+   * Says once that the call is still under way: what hangs in the kernel never fails, and nobody would read of it
+   * (containerd#13867). Returns the end of that.
+   */
+  watch(afterMs: number): () => void {
+    const timer = setTimeout(() => {
+      this.#log.warn("call takes long", { rpc: this.#name, durationMs: this.#durationMs() });
+    }, afterMs);
+    timer.unref();
+    return () => clearTimeout(timer);
   }
 
   /** Comes at the deadline and when the client goes away, but also after a normal end. */

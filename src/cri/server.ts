@@ -18,7 +18,12 @@ export type Handlers<Service> = {
 export interface CriServerOptions {
   socketPath: string;
   log: Log;
+  /** As in CallParts. Default 30000. */
+  longCallMs?: number;
 }
+
+/** Everything but what waits for others takes milliseconds; the kubelet gives up after two minutes. */
+const defaultLongCallMs = 30_000;
 
 // Requests: the kubelet's own limit is 16 MiB in the other direction. Answers are as long as they have to be.
 const maxRequestBytes = 32 * 1024 * 1024;
@@ -48,12 +53,14 @@ export class CriServer {
 
   addService<Service extends Record<string, AnyRpc>>(service: Service, handlers: Handlers<Service>): void {
     const implementation: Record<string, UntypedHandleCall> = {};
+    const { log, longCallMs = defaultLongCallMs } = this.#options;
+    const parts = { log, longCallMs };
     const entries = handlers as Readonly<Record<string, AnyHandler>>;
     for (const [name, rpc] of Object.entries(service)) {
       const handler = entries[name] ?? "";
       implementation[name] = rpc.responseStream
-        ? wrapStream(name, streamHandlerOf(name, handler), this.#options.log)
-        : wrapUnary(name, unaryHandlerOf(name, handler), this.#options.log);
+        ? wrapStream(name, streamHandlerOf(name, handler), parts)
+        : wrapUnary(name, unaryHandlerOf(name, handler), parts);
     }
     this.#grpc.addService(definitionOf(service), implementation);
   }
