@@ -2,7 +2,7 @@
 import type { Log } from "../base/log.ts";
 import { messageOf } from "../base/errors.ts";
 import type { CgroupManager } from "../linux/cgroup/cgroup-manager.ts";
-import { readExitFile } from "../linux/exit-file.ts";
+import { type ExitRecord, readExitFile } from "../linux/exit-file.ts";
 import { reapSoon } from "../linux/reap.ts";
 import type { Monitor } from "../linux/monitor.ts";
 import type { Paths } from "../config/paths.ts";
@@ -35,11 +35,21 @@ export function watchContainer(container: Container, monitor: Monitor, parts: Wa
  * output and status nobody holds must not go on as if it were well.
  */
 export async function settleWithoutMonitor(container: Container, parts: WatchParts): Promise<void> {
-  const exit = readExitFile(parts.paths.containerDir(container.id));
+  const exit = tryReadExit(container, parts);
   if (exit !== undefined) return recordEnd(container, endOfExit(exit, container.wasKilled), parts.store);
   await parts.cgroups.kill(container.record.cgroupPath);
   // The daemon is the subreaper: with the monitor gone, init is its child.
   const { init } = container.record;
   if (init !== undefined) reapSoon(init.pid);
   recordEnd(container, unknownEnd(), parts.store);
+}
+
+// One that cannot be read tells no more than one that is not there, and the container has to end.
+function tryReadExit({ id }: Container, { paths, log }: WatchParts): ExitRecord | undefined {
+  try {
+    return readExitFile(paths.containerDir(id));
+  } catch (error) {
+    log.warn("exit file cannot be read", { id, error: messageOf(error) });
+    return undefined;
+  }
 }

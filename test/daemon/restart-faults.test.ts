@@ -73,6 +73,21 @@ describe("a start", needs, () => {
     await pod.remove();
   });
 
+  test("takes an exit file that cannot be read for one that is not there", async () => {
+    const pod = await node.runPod("torn");
+    const containerId = await pod.start({ name: "main", command: ["sleep", "1000"] });
+    const pid = await pidOf(node, containerId);
+    await node.daemon.stop();
+    process.kill(pid, "SIGKILL");
+    const exit = join(node.daemon.runRoot, "containers", containerId, "exit");
+    await until("the monitor has written the end", () => existsSync(exit));
+    truncateSync(exit, 5);
+    await node.daemon.start();
+    const { status } = await node.runtime.containerStatus({ containerId });
+    assert.deepEqual([status?.state, status?.reason], [v1.ContainerState.CONTAINER_EXITED, "Unknown"]);
+    await pod.remove();
+  });
+
   test("removes what a sandbox has whose record cannot be read", async () => {
     const pod = await node.runPod("broken");
     const kept = await node.runPod("kept");
