@@ -5,7 +5,7 @@ import { exitStatus, ExitError, Interrupted, UsageError, type Surroundings } fro
 const defaultEndpoint = "unix:///run/cricket/cricket.sock";
 
 /** "unix:///path" of an option, else of CRICKET_SOCKET, else the default; a bare path will do. @throws UsageError */
-export function endpointOf(option: string | undefined, env: Surroundings["env"]): string {
+function endpointOf(option: string | undefined, env: Surroundings["env"]): string {
   const variable = env["CRICKET_SOCKET"];
   const given = option ?? (variable === undefined || variable === "" ? defaultEndpoint : variable);
   if (given.startsWith("/")) return `unix://${given}`;

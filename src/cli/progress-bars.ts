@@ -38,7 +38,7 @@ const states: Readonly<Record<string, string>> = {
 };
 
 /** "0a1b2c3d4e5f [=====>     ]  12.3MB/40.0MB  downloading", never wider than the terminal. */
-export function layerLine(layer: v1.LayerProgress, columns: number): string {
+function layerLine(layer: v1.LayerProgress, columns: number): string {
   const done = Number(fromInt64(layer.doneBytes));
   const total = Number(fromInt64(layer.totalBytes));
   const left = `${shortDigest(layer.digest)} `;

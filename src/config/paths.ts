@@ -11,18 +11,12 @@ export interface PathRoots {
 export interface Paths {
   readonly stateRoot: string;
   readonly runRoot: string;
-  /** The boot that the content of the run root belongs to (/proc/sys/kernel/random/boot_id). */
-  readonly bootIdFile: string;
   /** Locked (flock) by the one daemon that owns the roots. */
   readonly daemonLock: string;
 
   /** `<run>/sandboxes`: one directory per sandbox. */
   readonly sandboxesRoot: string;
   sandboxDir(id: string): string;
-  sandboxRecord(id: string): string;
-  sandboxHosts(id: string): string;
-  sandboxHostname(id: string): string;
-  sandboxResolvConf(id: string): string;
   /** Mount point of the pod's /dev/shm. */
   sandboxShm(id: string): string;
 
@@ -33,11 +27,9 @@ export interface Paths {
   /** `<run>/containers`: one directory per container; `<dir>/monitor.sock` and `<dir>/exit` are the monitor's. */
   readonly containersRoot: string;
   containerDir(id: string): string;
-  containerRecord(id: string): string;
   /** The OCI config.json. */
   containerSpec(id: string): string;
   containerMonitorSocket(id: string): string;
-  containerExitFile(id: string): string;
   /** Where the container's rootfs is attached inside its own mount namespace; empty on the host. */
   containerRootfs(id: string): string;
 
@@ -76,23 +68,16 @@ export function derivePaths({ stateRoot, runRoot }: PathRoots): Paths {
   return {
     stateRoot,
     runRoot,
-    bootIdFile: join(runRoot, "boot-id"),
     daemonLock: join(runRoot, "daemon.lock"),
     sandboxesRoot,
     sandboxDir: (id) => join(sandboxesRoot, id),
-    sandboxRecord: inSandbox("record.json"),
-    sandboxHosts: inSandbox("hosts"),
-    sandboxHostname: inSandbox("hostname"),
-    sandboxResolvConf: inSandbox("resolv.conf"),
     sandboxShm: inSandbox("shm"),
     netnsRoot,
     netnsPath: (id) => join(netnsRoot, id),
     containersRoot,
     containerDir: (id) => join(containersRoot, id),
-    containerRecord: inContainer("record.json"),
     containerSpec: inContainer("config.json"),
     containerMonitorSocket: inContainer("monitor.sock"),
-    containerExitFile: inContainer("exit"),
     containerRootfs: inContainer("rootfs"),
     scratchDir: join(runRoot, "scratch"),
     hostMountsRoot,

@@ -55,7 +55,7 @@ async function relabelInTurns(path: string, label: string): Promise<void> {
 }
 
 /** Labels `root` and all below it, links themselves and not what they point to; yields after each entry. */
-export function* relabelTree(root: string, label: string): Generator<void> {
+function* relabelTree(root: string, label: string): Generator<void> {
   const rootFd = openat2(AT_FDCWD, root, { flags: O_PATH });
   try {
     relabel(rootFd, label);

@@ -79,7 +79,7 @@ function formatHosts(hostname: string, config: SandboxConfig, ips: string[]): st
 }
 
 /** resolv.conf(5): `search`, `nameserver`, `options`, in the order the field's runtimes write; the host's file without values. */
-export function formatResolvConf(dns: DnsConfig | undefined): string {
+function formatResolvConf(dns: DnsConfig | undefined): string {
   if (dns === undefined || dns.servers.length + dns.searches.length + dns.options.length === 0)
     return readOptional("/etc/resolv.conf");
   const lines: string[] = [];

@@ -9,7 +9,7 @@ import { absolutePath, each, enumChoice, integerWithin, nonEmpty, singleLine } f
 const idRange = { min: 0n, max: 2_147_483_647n };
 
 /** A user or group id; undefined when the field is absent, which is not the same as 0. */
-export function optionalId(wire: v1.Int64Value | null | undefined, at: string): number | undefined {
+function optionalId(wire: v1.Int64Value | null | undefined, at: string): number | undefined {
   if (wire === null || wire === undefined) return undefined;
   return integerWithin(fromInt64(wire.value), idRange, `${at}.value`);
 }

@@ -4,8 +4,7 @@ import { derivePaths } from "../../../src/config/paths.ts";
 
 test("`derivePaths()` keeps what dies with the boot and what does not apart", () => {
   const paths = derivePaths({ stateRoot: "/s", runRoot: "/r" });
-  assert.equal(paths.sandboxRecord("ab"), "/r/sandboxes/ab/record.json");
-  assert.equal(paths.containerExitFile("ab"), "/r/containers/ab/exit");
+  assert.equal(paths.sandboxShm("ab"), "/r/sandboxes/ab/shm");
   assert.equal(paths.containerMonitorSocket("ab"), "/r/containers/ab/monitor.sock");
   assert.equal(paths.netnsPath("ab"), "/r/netns/ab");
   assert.equal(paths.containerLayerDir("ab"), "/s/containers/ab");
