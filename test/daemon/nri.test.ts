@@ -327,7 +327,10 @@ describe("an NRI plugin", requires("root", "overlay", "package:busybox-static"),
   test("that cannot be applied refuses the container by name", async () => {
     const cases: [nri.ContainerAdjustmentSent, RegExp][] = [
       [{ linux: { namespaces: [{ type: "galaxy", path: "" }] } }, /linux.namespaces\[\d\].type.*galaxy/],
-      [{ linux: { resources: { rdtClass: { value: "gold" } } } }, /rdt class/],
+      [
+        { linux: { resources: { rdtClass: { value: "gold" } } } },
+        /RDT class gold: (?:no resctrl|there is no group)/,
+      ],
       [{ linux: { oomScoreAdj: value(5000n) } }, /oom_score_adj 5000/],
       [{ linux: { cgroupsPath: "../../up" } }, /cgroups path/],
       [{ linux: { cgroupsPath: suite.node.daemon.cgroupParent } }, /cgroup .* exists already/],
