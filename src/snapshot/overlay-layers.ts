@@ -42,6 +42,8 @@ export function cloneLayer(directory: string, idmap: LayerIdmap | undefined): nu
 /** Names for the layers, which hold until it is disposed: overlayfs keeps private copies of what they stand for. */
 export class NamedLayers implements Disposable {
   readonly names: readonly string[];
+  /** What overlayfs is told in place of the names from Linux 6.13 on: of mapped layers, else none. */
+  readonly descriptors: number[] = [];
   readonly #undo: (() => void)[] = [];
 
   constructor(
@@ -64,6 +66,7 @@ export class NamedLayers implements Disposable {
     return directories.map((directory, index) => {
       const fd = cloneLayer(directory, idmap);
       this.#undo.push(() => close(fd));
+      this.descriptors.push(fd);
       if (place === undefined) return fdPath(fd);
       const path = join(place, String(index));
       mkdirSync(path);

@@ -152,7 +152,11 @@ function appendLowers(source: OverlaySource): number {
   };
   try {
     using layers = nameLayers(source, nameOf);
-    const options = layers.names.map((name): FsOption => ["lowerdir+", name]);
+    const options = layers.names.map((name, index): FsOption => {
+      const fd = isAtLeast(kernelRelease(), 6, 13) ? layers.descriptors[index] : undefined;
+      // A name would be shown in /proc/mounts, where programs look for "/proc".
+      return ["lowerdir+", fd === undefined ? name : { fd }];
+    });
     if (source.upper !== undefined) options.push(["upperdir", nameOf(source.upper)]);
     if (source.work !== undefined) options.push(["workdir", nameOf(source.work)]);
     return createMount("overlay", [...options, ...fixedOptions(source)], attributesOf(source));
