@@ -1,6 +1,7 @@
 // Containers from checkpoints with a criu that is none (test/support/probe/fake-criu.c): all that is around it, and what
 // happens when it fails, dies, hangs or brings more than was asked for.
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
@@ -11,6 +12,7 @@ import { toInt64 } from "../../cri-api/int64.ts";
 import { buildDir, buildPrograms } from "../support/launch-fixture.ts";
 import { startNode, untilExited, type TestNode, type TestPod } from "../support/node.ts";
 import { requires } from "../support/requires.ts";
+import { buildImage, buildLayer, type LayerEntry } from "../support/test-image.ts";
 
 describe("a container from a checkpoint", requires("root", "overlay", "package:busybox-static"), () => {
   let node: TestNode;
@@ -76,6 +78,35 @@ describe("a container from a checkpoint", requires("root", "overlay", "package:b
     assert.equal((await untilExited(node, containerId)).exitCode, 7);
     assert.match(logOf(pod), / F bye\n$/);
     await pod.remove();
+  });
+
+  test("comes out of an image that is annotated as a checkpoint", async () => {
+    const unpacked = path.join(directory, "unpacked");
+    fs.mkdirSync(unpacked);
+    execFileSync("tar", ["-C", unpacked, "-xf", archive]);
+    const names = fs.readdirSync(unpacked, { recursive: true, encoding: "utf8" });
+    const entries = names.map((name): LayerEntry => {
+      const full = path.join(unpacked, name);
+      return fs.statSync(full).isDirectory()
+        ? { name: `${name}/`, type: "directory" }
+        : { name, content: fs.readFileSync(full) };
+    });
+    const annotations = { "org.criu.checkpoint.container.name": "main" };
+    const image = await node.pushAndPull(
+      "test/checkpoint",
+      buildImage([await buildLayer(entries)], { annotations }),
+    );
+    const pod = await node.runPod("image");
+    const containerId = await pod.start({ name: "main", image });
+    while (!logOf(pod).includes("restored")) await delay(10);
+    const { status } = await node.runtime.containerStatus({ containerId });
+    assert.equal(status?.image?.image, node.image);
+    await pod.remove();
+    const layers = [await buildLayer(entries), await buildLayer([{ name: "more", content: "" }])];
+    const two = await node.pushAndPull("test/two-layers", buildImage(layers, { annotations }));
+    const other = await node.runPod("image-two");
+    await assert.rejects(other.create({ name: "main", image: two }), /it has 2 layers, not one/);
+    await other.remove();
   });
 
   test("criu that fails is quoted", () =>

@@ -145,9 +145,14 @@ function compress(tar: Buffer, compression: Compression): Buffer {
 /** An image of these layers, bottom first, for one platform. */
 export function buildImage(
   layers: readonly Layer[],
-  options: { config?: RunConfig; flavor?: Flavor; architecture?: string } = {},
+  options: {
+    config?: RunConfig;
+    flavor?: Flavor;
+    architecture?: string;
+    annotations?: Record<string, string>;
+  } = {},
 ): TestImage {
-  const { config = {}, flavor = "oci", architecture = thisArchitecture } = options;
+  const { config = {}, flavor = "oci", architecture = thisArchitecture, annotations } = options;
   const types = mediaTypes[flavor];
   const configBlob = json({
     architecture,
@@ -167,6 +172,7 @@ export function buildImage(
       digest,
       size: blob.length,
     })),
+    ...(annotations === undefined ? {} : { annotations }),
   });
   const blobs = new Map(layers.map((layer) => [layer.digest, layer.blob]));
   blobs.set(imageId, configBlob);

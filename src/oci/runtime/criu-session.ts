@@ -1,6 +1,6 @@
 // One request to a `criu swrk` at the other end of a socket, and the notifications it sends meanwhile. It waits for the
 // answer to each, and gives up in good order when there is none: nothing is lost with whoever asked.
-import { CricketError, messageOf } from "../../base/errors.ts";
+import { CricketError, errnoOf, messageOf } from "../../base/errors.ts";
 import { close } from "../../linux/files.ts";
 import { MessageSocket } from "../../linux/message-socket.ts";
 import { createSocketPair } from "../../linux/sockets.ts";
@@ -38,6 +38,8 @@ export class CriuFailure extends CricketError {
     this.said = said;
   }
 }
+
+const noAnswer = "criu ended without an answer";
 
 export class CriuSession implements Disposable {
   /** For criu, as its descriptor 3; closed when criu has been started. */
@@ -88,12 +90,16 @@ export class CriuSession implements Disposable {
           }
         },
         onClose: (error) =>
-          reject(
-            (this.#failure ?? new CriuFailure("criu ended without an answer", "", { cause: error })) as Error,
-          ),
+          reject((this.#failure ?? new CriuFailure(noAnswer, "", { cause: error })) as Error),
       });
       this.#socket = socket;
-      socket.send(encodeRequest(criuType[type], options));
+      try {
+        socket.send(encodeRequest(criuType[type], options));
+      } catch (error) {
+        this[Symbol.dispose]();
+        const isGone = errnoOf(error) === "EPIPE";
+        reject(isGone ? new CriuFailure(noAnswer, "", { cause: error }) : (error as Error));
+      }
     });
   }
 

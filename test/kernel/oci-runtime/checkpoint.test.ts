@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import {
   closeSync,
+  createReadStream,
   openSync,
   existsSync,
   mkdirSync,
@@ -12,12 +13,14 @@ import {
   statSync,
   symlinkSync,
   writeFileSync,
+  writeSync,
 } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { after, before, describe, it } from "node:test";
 import type { Spec } from "../../../src/oci/spec.ts";
 import { criuSkip, hasMemoryTracking } from "../../support/criu.ts";
+import { receiveTerminal } from "../../support/receive-terminal.ts";
 import { requires } from "../../support/requires.ts";
 import { OciFixture, type Ended } from "./oci-fixture.ts";
 
@@ -272,6 +275,43 @@ describe(
       await fixture.detached("restore", "-d", "--image-path", fixture.images("post"), id);
       await fixture.untilAbove(id, await fixture.count(id));
       await fixture.ok("delete", "--force", id);
+    });
+
+    it("with a terminal, whose master goes to --console-socket, and hooks before it goes on", async () => {
+      const id = fixture.newId();
+      const ran = fixture.images("hook");
+      fixture.write(["sh", "-c", "while read -r line; do echo got $line; done"], (spec) => {
+        if (spec.process !== undefined) spec.process.terminal = true;
+        const hook = { path: "/bin/sh", args: ["sh", "-c", `echo ran >> ${ran}`] };
+        spec.hooks = { createRuntime: [hook] };
+      });
+      const socket = join(fixture.directory, "tty.sock");
+      const first = receiveTerminal(socket);
+      await fixture.ok("run", "--detach", "--console-socket", socket, id);
+      const before = await first;
+      const images = fixture.images("terminal");
+      await fixture.ok("checkpoint", "--image-path", images, id);
+      closeSync(before);
+      assert.match(
+        failed(await fixture.run(["restore", "-d", "--image-path", images, id])),
+        /needs --console-socket/,
+      );
+      const again = receiveTerminal(socket);
+      await fixture.ok("restore", "-d", "--console-socket", socket, "--image-path", images, id);
+      const master = await again;
+      writeSync(master, "hello\n");
+      let text = "";
+      const output = createReadStream("", { fd: master });
+      await new Promise<void>((resolve) =>
+        output.on("data", (chunk: Buffer | string) => {
+          text += chunk.toString();
+          if (text.includes("got hello")) resolve();
+        }),
+      );
+      output.on("error", () => {});
+      assert.equal(readFileSync(ran, "utf8"), "ran\nran\n");
+      await fixture.ok("delete", "--force", id);
+      output.destroy();
     });
 
     it("what criu refuses at a restore leaves nothing", async () => {
