@@ -182,17 +182,20 @@ describe(
       const images = fixture.images("front");
       const output = join(fixture.directory, "front.out");
       const lines = (): string[] => (existsSync(output) ? readFileSync(output, "utf8").split("\n") : []);
-      const grown = async (): Promise<void> => {
+      const grown = async (of: ChildProcess): Promise<void> => {
         const before = lines().length;
-        while (lines().length <= before + 2) await sleep(10);
+        while (lines().length <= before + 2) {
+          assert.equal(of.exitCode, null, lines().join("\n"));
+          await sleep(10);
+        }
       };
       const first = fixture.startToFile(output, "run", id);
-      await grown();
+      await grown(first);
       const ended = new Promise((resolve) => first.on("exit", resolve));
       await fixture.ok("checkpoint", "--image-path", images, id);
       assert.equal(await ended, 137);
       const second = fixture.startToFile(output, "restore", "--image-path", images, id);
-      await grown();
+      await grown(second);
       second.kill("SIGTERM");
       const status = await new Promise((resolve) => second.on("exit", resolve));
       const text = readFileSync(output, "utf8");
