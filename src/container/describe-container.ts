@@ -18,6 +18,9 @@ export function describeContainer(container: Container, paths: Paths): object {
     writableLayer: paths.containerLayerDir(record.id),
     runDirectory: paths.containerDir(record.id),
     stopSignal: record.stopSignal,
+    // CRI-O's names.
+    restored: record.restoredFrom !== undefined,
+    ...(record.restoredFrom === undefined ? {} : { checkpointedAt: record.restoredFrom.checkpointedAt }),
     runtimeSpec: specOrReason(container, paths),
   };
 }

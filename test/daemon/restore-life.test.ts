@@ -65,6 +65,8 @@ describe("a container from a checkpoint", requires("root", "overlay", "package:b
     assert.equal(status?.state, v1.ContainerState.CONTAINER_CREATED);
     assert.equal(status?.image?.image, node.image);
     await node.runtime.startContainer({ containerId });
+    const { info } = await node.runtime.containerStatus({ containerId, verbose: true });
+    assert.match(info["info"] ?? "", /"restored":true,"checkpointedAt":"20/);
     while (!logOf(pod).includes("restored")) await delay(10);
     assert.match(logOf(pod), / F first\n.* F restored\n$/);
     const { stdout } = await node.runtime.execSync({
