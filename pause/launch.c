@@ -51,6 +51,7 @@ static step_function *const step_functions[OP_COUNT] = {
     [OP_SYNC] = step_sync,
     [OP_RUN_HOOK] = step_run_hook,
     [OP_CHANGE_ROOT] = step_change_root,
+    [OP_MOVE_ROOT] = step_move_root,
     [OP_LOOPBACK_UP] = step_loopback_up,
     [OP_OPEN_MOUNT] = step_open_mount,
     [OP_MAKE_USER_NAMESPACE] = step_make_user_namespace,

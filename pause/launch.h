@@ -113,7 +113,7 @@ step_function step_setdomainname, step_send_socket, step_loopback_up;
 step_function step_set_propagation, step_attach_rootfs, step_mount_fs, step_mount_tree, step_set_mount_attributes;
 step_function step_set_label;
 step_function step_mkdir_in_root, step_mknod_in_root, step_symlink_in_root, step_mask_path, step_readonly_path;
-step_function step_open_pty, step_pivot_root, step_change_root;
+step_function step_open_pty, step_pivot_root, step_move_root, step_change_root;
 step_function step_open_mount, step_make_user_namespace, step_host_directory;
 step_function step_umask, step_personality, step_scheduler, step_io_priority, step_cpu_affinity, step_memory_policy;
 step_function step_apparmor_exec, step_selinux_exec, step_set_groups, step_set_ids, step_capabilities;

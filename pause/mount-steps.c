@@ -327,6 +327,36 @@ int step_pivot_root(struct launch *l, struct cursor *c) {
   return result < 0 ? failed(l, "umount2", result) : 0;
 }
 
+// Takes away what is mounted there, mount by mount, and covers what may not be taken away: mounts that came into a user
+// namespace from outside. Slaves first: the unmount must not travel to the host.
+static long uncover(const char *path) {
+  long result;
+  do {
+    result = SYS(mount, 0, path, 0, MS_SLAVE | MS_REC, 0);
+    if (result == 0) result = SYS(umount2, path, UMOUNT_DETACH);
+  } while (result == 0);
+  if (result == -ENOENT) return 0;
+  if (result != -EINVAL && result != -EPERM) return result;
+  return SYS(mount, "tmpfs", path, "tmpfs", MS_RDONLY, 0);
+}
+
+int step_move_root(struct launch *l, struct cursor *c) {
+  if (take_end(c) < 0) return -EBADMSG;
+  if (l->root_fd < 0) return failed(l, "no rootfs", -EINVAL);
+  // A new proc or sysfs may be mounted in a user namespace where a whole one is seen already: those of the host would
+  // count, as they stay below the new root, and so undo what masks and read-only paths keep from the container.
+  long result = uncover("/proc");
+  if (result == 0) result = uncover("/sys");
+  if (result < 0) return failed(l, "umount2", result);
+  result = SYS(fchdir, l->root_fd);
+  if (result == 0) result = SYS(mount, ".", "/", 0, MS_MOVE, 0);
+  if (result < 0) return failed(l, "mount", result);
+  // The working directory is still the rootfs, "/" still what is below it.
+  result = SYS(chroot, ".");
+  if (result == 0) result = SYS(chdir, "/");
+  return result < 0 ? failed(l, "chroot", result) : 0;
+}
+
 int step_change_root(struct launch *l, struct cursor *c) {
   int fd = take_fd(l, c);
   if (take_end(c) < 0) return -EBADMSG;

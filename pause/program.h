@@ -99,7 +99,8 @@ enum step_op {
   OP_SET_LABEL = 49,
   OP_FIND_PROGRAM = 50,
   OP_LOOPBACK_UP = 51,
-  OP_COUNT = 52,
+  OP_MOVE_ROOT = 52,
+  OP_COUNT = 53,
 };
 
 // What a chdir step does beside changing the directory.

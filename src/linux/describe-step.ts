@@ -33,6 +33,7 @@ const descriptions: Descriptions = {
   readonlyPath: (step) => `make ${step.path} read-only`,
   openPty: () => "open a terminal",
   pivotRoot: () => "change the root",
+  moveRoot: () => "move the root",
   changeRoot: () => "change the root",
   loopbackUp: () => "set the loopback device up",
   scheduler: () => "set the scheduler",

@@ -66,6 +66,7 @@ export const stepOp: Record<StepAction["op"], number> = {
   ownStdio: 48,
   setLabel: 49,
   findProgram: 50,
+  moveRoot: 52,
 };
 
 const stepOptional = 1;
@@ -206,6 +207,7 @@ const encoders: Encoders = {
     w.bool(step.bindConsole);
   },
   pivotRoot: nothing,
+  moveRoot: nothing,
   changeRoot: (w, step) => w.descriptor(step.root),
   loopbackUp: nothing,
   umask: (w, step) => w.u32(step.mask),

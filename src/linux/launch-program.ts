@@ -123,6 +123,8 @@ export type StepAction =
   /** A pty from the container's own devpts (verified, CVE-2025-52565): master to the parent, slave as stdio and /dev/console. */
   | { op: "openPty"; rows: number; columns: number; bindConsole: boolean }
   | { op: "pivotRoot" }
+  /** Moves the rootfs over the root, which stays below it: where the root is the kernel's first one and cannot be left. */
+  | { op: "moveRoot" }
   /** chroot(2) into the rootfs, or into a directory: for a mount namespace that others are in, too. */
   | { op: "changeRoot"; root?: Descriptor }
   // --- the process

@@ -5,7 +5,6 @@ import { MOUNT_ATTR_RDONLY, MS_PRIVATE, MS_REC, MS_SLAVE } from "../linux/mount.
 import { wantsSharedMounts } from "./compile-mounts.ts";
 import type { ContainerLaunch } from "./container-launch.ts";
 import { propagationFlags } from "./mount-options.ts";
-import type { Spec } from "./spec.ts";
 import { staysInDirectory, userNamespaceKind } from "./user-namespace.ts";
 
 /** Cuts the copy of the host's mounts off the host, and attaches the rootfs in it. */
@@ -105,13 +104,21 @@ export function compileWorkingDirectory({ spec }: ContainerLaunch): Step[] {
   ];
 }
 
-function changeRoot({ linux }: Spec): Step {
+function changeRoot({ spec: { linux }, noPivot }: ContainerLaunch): Step {
   const isJoined = linux?.namespaces?.some(({ type, path }) => type === "mount" && path !== undefined);
   // A pivot would take the root away from everybody else in the namespace.
   if (isJoined === true)
     return {
       op: "changeRoot",
       because: { why: "the mount namespace is shared: its root stays as it is", source: "man 2 chroot" },
+    };
+  if (noPivot === true)
+    return {
+      op: "moveRoot",
+      because: {
+        why: "--no-pivot: the root of an initramfs cannot be left, only covered",
+        source: "man 2 pivot_root",
+      },
     };
   return {
     op: "pivotRoot",
@@ -123,7 +130,8 @@ function changeRoot({ linux }: Spec): Step {
 }
 
 /** The last steps before the container's processes see nothing else. */
-export function compileEnterRootfs({ spec }: ContainerLaunch): Step[] {
+export function compileEnterRootfs(launch: ContainerLaunch): Step[] {
+  const { spec } = launch;
   const steps: Step[] = [];
   if (spec.root?.readonly === true)
     steps.push({
@@ -138,7 +146,7 @@ export function compileEnterRootfs({ spec }: ContainerLaunch): Step[] {
         source: "OCI runtime-spec config.md#root",
       },
     });
-  steps.push(changeRoot(spec));
+  steps.push(changeRoot(launch));
   const { rootfsPropagation } = spec.linux ?? {};
   if (rootfsPropagation !== undefined) {
     const propagation = propagationFlags(rootfsPropagation);

@@ -72,6 +72,8 @@ export interface ContainerLaunch {
   seccomp?: SeccompFilter;
   /** The most that can be given, for a runtime that is itself confined; not given: what the helper itself has. */
   boundingCapabilities?: bigint;
+  /** The root of the host cannot be left with pivot_root(2): it is the initramfs. */
+  noPivot?: boolean;
   /** For the detached host. */
   withoutMonitor?: boolean;
   /** Sent to the container's first process when the monitor dies, so that it never runs on unwatched. */

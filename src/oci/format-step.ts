@@ -192,6 +192,7 @@ const formatters: Formatters = {
   openPty: ({ rows, columns, bindConsole }) =>
     `${columns}x${rows}${bindConsole ? ", also as /dev/console" : ""}`,
   pivotRoot: () => "",
+  moveRoot: () => "",
   loopbackUp: () => "",
   changeRoot: ({ root }, name) => (root === undefined ? "" : name(root)),
   umask: ({ mask }) => octal(mask),

@@ -81,7 +81,7 @@ export const restore: Verb = {
     detach: { short: "d", help: "return when the container runs" },
     "pid-file": { takes: "text", value: "FILE", help: "where the pid is written" },
     "console-socket": { takes: "text", value: "SOCKET", help: "unix socket that receives the terminal" },
-    "no-pivot": { help: "chroot in place of pivot_root, for a root in memory" },
+    "no-pivot": { help: "refused: criu changes the root with pivot_root" },
     "no-subreaper": { help: "orphans of the container are left to the next subreaper" },
     "auto-dedup": { help: "what later images hold is removed from earlier ones" },
     "lsm-profile": {
@@ -99,8 +99,7 @@ export const restore: Verb = {
   failure: "restore failed",
   async run({ runtime, flags, operands, warn }) {
     const { switches, texts } = flags;
-    if (switches.has("no-pivot"))
-      throw new UsageError("--no-pivot: the root is always changed with pivot_root");
+    if (switches.has("no-pivot")) throw new UsageError("--no-pivot: criu changes the root with pivot_root");
     const [id = ""] = operands;
     if (flags.texts.get("manage-cgroups-mode") === "ignore")
       throw new UsageError(

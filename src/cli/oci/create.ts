@@ -22,7 +22,7 @@ export const createFlags: FlagTable = {
     value: "N",
     help: "so many descriptors from 3 on are given to the container",
   },
-  "no-pivot": { help: "chroot in place of pivot_root, for a root in memory" },
+  "no-pivot": { help: "the root is moved in place of pivot_root: for a host whose root is an initramfs" },
   "no-new-keyring": { help: "the container keeps the session keyring of the caller" },
 };
 

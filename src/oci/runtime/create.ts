@@ -115,7 +115,6 @@ async function netDevicesOf({ linux }: Spec): Promise<MovedNetDevices | undefine
 
 function checkOptions(spec: Spec, options: CreateOptions): void {
   const terminal = spec.process?.terminal === true;
-  if (options.noPivot) throw failedPrecondition("--no-pivot: the root is always changed with pivot_root");
   if (spec.root === undefined) throw invalidArgument("root is missing");
   if (terminal && options.consoleSocket === undefined && !options.keepsTerminal)
     throw invalidArgument("process.terminal: a detached process needs --console-socket");
@@ -239,6 +238,7 @@ function programOf(runtime: Runtime, request: Launch, descriptors: LaunchDescrip
     deviceNodes: findDeviceNodes(spec.linux),
     cgroup: descriptors.use(joinTasks(store.cgroups.joinFiles(state.cgroupPath), request.rdtTasks)),
     cgroupView: cgroupViewOf(state.cgroupPath, store.cgroups.layout),
+    noPivot: options.noPivot,
     withoutMonitor: true,
     ...(seccomp === undefined ? {} : { seccomp: compileSeccomp(seccomp) }),
   });

@@ -263,6 +263,35 @@ describe("cricket oci", requires("root", "package:busybox-static"), () => {
     assert.ok((await ok("run", id)).split("\n").includes(String(process.pid)));
   });
 
+  it("with --no-pivot sees the root of its bundle, and of the host's mounts none", async () => {
+    const look = "ls /; cut -d' ' -f5 /proc/self/mountinfo | sort; ls /proc/1/root/";
+    fixture.write(["sh", "-c", look]);
+    const pivoted = await ok("run", fixture.newId());
+    const moved = await ok("run", "--no-pivot", fixture.newId());
+    assert.equal(moved, pivoted);
+  });
+
+  // CVE-2019-19921 and what came after it rest on masks, which a whole proc elsewhere in the namespace would undo.
+  it("with --no-pivot leaves no whole proc behind for a user namespace to mount anew", async () => {
+    const id = fixture.newId();
+    fixture.write(
+      ["sh", "-c", "unshare -Urmpf mount -t proc proc /tmp 2>&1 && echo mounted; true"],
+      (spec) => {
+        spec.linux = { ...spec.linux, maskedPaths: ["/proc/kcore"] };
+      },
+    );
+    assert.doesNotMatch(await ok("run", "--no-pivot", id), /^mounted$/m);
+  });
+
+  it("with --no-pivot can be executed in", async () => {
+    const id = fixture.newId();
+    fixture.write(["sleep", "1000"]);
+    await ok("run", "--no-pivot", "-d", id);
+    assert.equal(await ok("exec", id, "readlink", "/proc/self/root"), await ok("exec", id, "echo", "/"));
+    assert.match(await ok("exec", id, "sh", "-c", "cd /; ls"), /^bin$/m);
+    await ok("delete", "--force", id);
+  });
+
   it("writes errors into --log in the form engines read", async () => {
     const log = join(fixture.directory, "log.json");
     const { status } = await fixture.run(["--log", log, "--log-format", "json", "start", "nosuch"]);

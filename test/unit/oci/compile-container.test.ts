@@ -228,6 +228,12 @@ test("`compileContainer()` leaves the root of a joined mount namespace alone", (
   assert.ok(!ops(program).includes("pivotRoot"));
 });
 
+test("`compileContainer()` covers the root where it cannot be left", () => {
+  const program = compileContainer(launch({ spec: spec({}, {}), noPivot: true }));
+  assert.ok(isInOrder(program, "attachRootfs", "moveRoot", "exec"));
+  assert.ok(!ops(program).includes("pivotRoot"));
+});
+
 test("`compileContainer()` waits for its network devices, with a socket of its network namespace", () => {
   const program = compileContainer(
     launch({ spec: spec({}, { netDevices: { eth9: {} } }), withoutMonitor: true }),
