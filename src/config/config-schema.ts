@@ -133,6 +133,7 @@ function containerSection(): ConfigSchema["sections"]["container"] {
     defaultEnv: stringsMatching([], /^[^=\0]+=[^\0]*$/, "not of the form KEY=value"),
     seccompProfile: optionalPath(),
     imageVolumes: oneOf("bind", ["bind", "mkdir", "ignore"]),
+    checkpointImages: flag(false),
   };
 }
 

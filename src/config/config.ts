@@ -69,6 +69,8 @@ export interface ContainerDefaults {
    * the directory in the container if it is missing, "ignore" does nothing.
    */
   imageVolumes: "bind" | "mkdir" | "ignore";
+  /** Containers may come out of images that are annotated as checkpoints: whoever names an image then has criu read it. */
+  checkpointImages: boolean;
 }
 
 export interface SandboxDefaults {

@@ -20,6 +20,8 @@ export interface NodeFacts {
   oomGroup: boolean;
   apparmor: Apparmor;
   imageVolumes: ImageVolumePolicy;
+  /** Images may be checkpoints. */
+  checkpointImages: boolean;
   /** Where resctrl is; undefined: wherever it is mounted, if it is. */
   resctrl: string | undefined;
   /** The lowest oom_score_adj this process may give; undefined where it may give any (CAP_SYS_RESOURCE). */
@@ -50,6 +52,7 @@ export function readNodeFacts(
     oomGroup: defaults.oomGroup,
     apparmor: new Apparmor(security.apparmorProfile),
     imageVolumes: defaults.imageVolumes,
+    checkpointImages: defaults.checkpointImages,
     resctrl: configuredResctrl(rdt),
     lowestOomScoreAdj: lowestOomScoreAdj(),
   };

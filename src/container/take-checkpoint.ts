@@ -13,6 +13,7 @@ import type { LayerStore } from "../snapshot/layer-store.ts";
 import { checkpointAnnotations, missingMounts, type CheckpointDescription } from "./checkpoint-layout.ts";
 import type { ContainerConfig } from "./container-config.ts";
 import type { RestoredFrom } from "./container-record.ts";
+import type { NodeFacts } from "./node-facts.ts";
 import { checkpointDirectory } from "./prepare-restore.ts";
 import { copyCheckpoint, unpackArchive } from "./unpack-checkpoint.ts";
 
@@ -21,6 +22,7 @@ export interface TakeCheckpointParts {
   layers: LayerStore;
   paths: Paths;
   log: Log;
+  facts: Pick<NodeFacts, "checkpointImages">;
 }
 
 export interface TakenCheckpoint {
@@ -39,6 +41,7 @@ export async function takeCheckpoint(
   const { reference } = config.image;
   const isArchive = reference.startsWith("/");
   if (!isArchive && !isCheckpoint(reference, parts.images)) return undefined;
+  if (!isArchive) assertAllowed(reference, parts.facts);
   const directory = join(parts.paths.containerLayerDir(id), checkpointDirectory);
   try {
     cleanup.defer("remove layer", () => removeContainerLayer(parts.paths.containerLayersRoot, id));
@@ -57,6 +60,18 @@ export async function takeCheckpoint(
 function isCheckpoint(reference: string, images: ImageService): boolean {
   const { annotations = {} } = images.status(reference) ?? {};
   return checkpointAnnotations.some((name) => Object.hasOwn(annotations, name));
+}
+
+/**
+ * criu reads a checkpoint as root and was not made for hostile ones. A path of this node is named by the node's root
+ * alone, but an image by everybody who may make a pod.
+ */
+function assertAllowed(reference: string, { checkpointImages }: Pick<NodeFacts, "checkpointImages">): void {
+  if (checkpointImages) return;
+  throw new CricketError(
+    "permission-denied",
+    `image ${reference} is a checkpoint, and container.checkpoint_images does not allow any`,
+  );
 }
 
 function copyOfImage(

@@ -22,7 +22,10 @@ describe("a container from a checkpoint", requires("root", "overlay", "package:b
     buildPrograms();
     directory = fs.mkdtempSync(path.join(os.tmpdir(), "cricket-restore-"));
     fs.copyFileSync(path.join(buildDir, "fake-criu"), path.join(directory, "criu"));
-    node = await startNode({ env: { PATH: `${directory}:${process.env["PATH"]}` } });
+    node = await startNode({
+      env: { PATH: `${directory}:${process.env["PATH"]}` },
+      settings: { "container.checkpoint_images": true },
+    });
     const pod = await node.runPod("before");
     const command = ["sh", "-c", "echo first; echo new > /made; sleep 1000"];
     const containerId = await pod.start({ name: "main", command });
@@ -166,3 +169,25 @@ describe("a container from a checkpoint", requires("root", "overlay", "package:b
     await pod.remove();
   });
 });
+
+// Whoever may make a pod names its image, and criu reads it as root.
+test(
+  "an image that is annotated as a checkpoint is refused unless the settings allow it",
+  requires("root", "overlay", "package:busybox-static"),
+  async () => {
+    const node = await startNode();
+    try {
+      const annotations = { "org.criu.checkpoint.container.name": "main" };
+      const layer = await buildLayer([{ name: "config.dump", content: "{}" }]);
+      const image = await node.pushAndPull("test/checkpoint", buildImage([layer], { annotations }));
+      const pod = await node.runPod("refused");
+      await assert.rejects(
+        pod.create({ name: "main", image }),
+        /is a checkpoint, and container\.checkpoint_images does not allow any/,
+      );
+      await pod.remove();
+    } finally {
+      await node.close();
+    }
+  },
+);
