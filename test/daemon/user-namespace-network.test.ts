@@ -1,8 +1,6 @@
 // What reaches into a pod with a user namespace from outside: port-forward, exec, attach, host ports.
 import assert from "node:assert/strict";
-import { mkdirSync, writeFileSync } from "node:fs";
 import net from "node:net";
-import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { v1 } from "../../cri-api/runtime/v1/api.js";
 import { startNode, type TestNode, type TestPod } from "../support/node.ts";
@@ -132,38 +130,6 @@ describe(
         assert.equal(await get(), "mapped\n");
       });
       await assert.rejects(fetch(`http://127.0.0.1:${hostPort}/index`));
-    });
-
-    test("by the files of a CDI device, as the host has them unless the device says idmap", async () => {
-      const specDir = join(node.daemon.directory, "cdi");
-      mkdirSync(specDir, { recursive: true });
-      const library = join(node.daemon.directory, "library");
-      writeFileSync(library, "from the vendor\n", { mode: 0o644 });
-      const mount = (containerPath: string, ...more: string[]) => ({
-        mounts: [{ hostPath: library, containerPath, options: ["rw", "bind", ...more] }],
-      });
-      writeFileSync(
-        join(specDir, "vendor.json"),
-        JSON.stringify({
-          cdiVersion: "0.7.0",
-          kind: "vendor.com/gpu",
-          devices: [
-            { name: "plain", containerEdits: mount("/vendor/plain") },
-            { name: "mapped", containerEdits: mount("/vendor/mapped", "idmap") },
-          ],
-        }),
-      );
-      const devices = ["plain", "mapped"].map((name) => ({ name: `vendor.com/gpu=${name}` }));
-      await withPod(node, { name: "cdi" }, async (pod) => {
-        const more = { ...security(), CDIDevices: devices };
-        const id = await pod.start({ name: "main", command: ["sleep", "1000"], more });
-        const look =
-          "cd /vendor; cat plain mapped; stat -c '%n %u' plain mapped; echo x > plain || echo refused";
-        const seen = await execIn(node, id, look);
-        assert.match(seen, /^from the vendor\nfrom the vendor\nplain 65534\nmapped 0\n/);
-        // The root of a pod is nobody on the host: a vendor's writable file is not its to change.
-        assert.match(seen, /\nrefused\n.*Permission denied/);
-      });
     });
   },
 );

@@ -119,8 +119,8 @@ function variableOf(line: string): { key: string; value: string } {
 }
 
 /**
- * As the file has it, also in a pod with a user namespace: its root is nobody to the vendor's files, as under every other
- * runtime. Mapped, it could write to those of the host's root; a device that wants that says `idmap` in its options.
+ * In a pod with a user namespace it has the pod's ids, as the specification's own code has it since 1.1: a device that
+ * is used by root is root's inside, too. What must not be written to says `ro`.
  */
 function mountOf(
   { hostPath, containerPath, options = [], type }: CdiMount,
