@@ -335,7 +335,20 @@ export class Pod {
     await this.cgroups.remove(this.cgroupPath);
     this.helper.close();
     if (this.#options.sharedDirectory === true) umount(this.directory, MNT_DETACH);
-    rmSync(this.directory, { recursive: true });
+    await removeTree(this.directory);
+  }
+}
+
+/** The monitors of the containers that were killed may still be writing their exit files. */
+async function removeTree(directory: string): Promise<void> {
+  for (let left = 100; ; left--) {
+    try {
+      rmSync(directory, { recursive: true });
+      return;
+    } catch (error) {
+      if (left === 0 || (error as NodeJS.ErrnoException).code !== "ENOTEMPTY") throw error;
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
   }
 }
 
