@@ -2,6 +2,7 @@
 // runner counts and prints; a missing Debian package is a failure where everything can be installed (CI).
 
 import fs from "node:fs";
+import os from "node:os";
 import path from "node:path";
 import { blockDevice } from "./block-device.ts";
 
@@ -44,7 +45,7 @@ const features: Record<Feature, { isMet: () => boolean; reason: string }> = {
     reason: "needs cgroup v2 at /sys/fs/cgroup",
   },
   "cgroup-kill": {
-    isMet: () => cgroupV2Roots().some(hasKillFile),
+    isMet: () => cgroupV2Roots().length > 0 && hasCgroupKill(),
     reason: "needs cgroup.kill (Linux 5.14)",
   },
   apparmor: {
@@ -75,10 +76,13 @@ function cgroupV2Roots(): string[] {
   );
 }
 
-// The root cgroup itself has no cgroup.kill: any child shows whether the kernel does.
-function hasKillFile(root: string): boolean {
-  const child = fs.readdirSync(root, { withFileTypes: true }).find((entry) => entry.isDirectory());
-  return child !== undefined && fs.existsSync(path.join(root, child.name, "cgroup.kill"));
+// Not by the file: a root cgroup has none, and it may be the only one there.
+function hasCgroupKill(): boolean {
+  const [major = 0, minor = 0] = os
+    .release()
+    .split(".")
+    .map((part) => Number.parseInt(part, 10));
+  return major > 5 || (major === 5 && minor >= 14);
 }
 
 function unmet(need: Need): string | undefined {
