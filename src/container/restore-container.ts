@@ -186,16 +186,18 @@ class RestoreWatch {
 
   #giveTerminal(master: number): void {
     const { container, parts } = this.#request;
-    // By descriptor: the path may be too long for a socket's.
-    const directory = openSync(parts.paths.containerDir(container.id), O_PATH | O_DIRECTORY | O_CLOEXEC);
     try {
       this.#hasTerminal = true;
       if (!container.record.config.tty) return;
+      using descriptors = new LaunchDescriptors();
+      // By descriptor: the path may be too long for a socket's.
+      const directory = descriptors.add(
+        openSync(parts.paths.containerDir(container.id), O_PATH | O_DIRECTORY | O_CLOEXEC),
+      );
       using console = new ConsoleSocket(`${fdPath(directory)}/console.sock`);
       console.send(master);
     } finally {
       close(master);
-      close(directory);
     }
   }
 
