@@ -53,7 +53,8 @@ export function embeddedRuntime(parts: EmbeddedRuntimeParts): ContainerRuntime {
     release: async ({ id, intelRdt }) => removeIntelRdt(id, intelRdt, parts.resctrl),
     missingForCheckpoints: () => (tryFindCriu() === undefined ? "criu is not installed" : undefined),
     checkpoint: (container, run) => checkpoint(container, run, parts),
-    explain: (container) => explainSpec(loadBundle(container, paths).spec),
+    explain: (container) =>
+      explainSpec(loadBundle(container, paths).spec, parts.helper.emptyNamespace !== undefined),
   };
 }
 

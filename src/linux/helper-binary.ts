@@ -17,6 +17,7 @@ export class HelperBinary {
   readonly pauseFd: number;
   /** The host's /dev/null, open for reading and writing. */
   readonly nullFd: number;
+  #emptyNamespace: number | undefined;
 
   private constructor(initFd: number, pauseFd: number, nullFd: number) {
     this.initFd = initFd;
@@ -38,8 +39,19 @@ export class HelperBinary {
     }
   }
 
+  /** The mount namespace that launches begin in; undefined: in a copy of the host's. */
+  get emptyNamespace(): number | undefined {
+    return this.#emptyNamespace;
+  }
+
+  /** Takes the descriptor of `makeEmptyNamespace` over. */
+  beginIn(emptyNamespace: number): void {
+    this.#emptyNamespace = emptyNamespace;
+  }
+
   /** Running processes keep their own reference. */
   close(): void {
+    if (this.#emptyNamespace !== undefined) close(this.#emptyNamespace);
     close(this.initFd);
     close(this.pauseFd);
     closeSync(this.nullFd);

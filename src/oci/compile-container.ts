@@ -23,6 +23,7 @@ import {
 import { compileNetDevices } from "./compile-net-devices.ts";
 import { compileSysctls } from "./compile-sysctls.ts";
 import type { ContainerLaunch } from "./container-launch.ts";
+import { compileEmptyStart, usableEmptyNamespace } from "./empty-start.ts";
 import { assertIdsMapped, compileLeaveHost, userNamespaceKind } from "./user-namespace.ts";
 import type { Process, Spec } from "./spec.ts";
 
@@ -30,7 +31,10 @@ import type { Process, Spec } from "./spec.ts";
  * The program of a container's first process, for a monitor or a detached host: it stops at the gate.
  * @throws CricketError invalid-argument or unimplemented, naming the property of the spec
  */
-export function compileContainer(launch: ContainerLaunch): LaunchProgram {
+export function compileContainer(given: ContainerLaunch): LaunchProgram {
+  const { emptyNamespace: offered, ...rest } = given;
+  const emptyNamespace = offered === undefined ? undefined : usableEmptyNamespace(given);
+  const launch: ContainerLaunch = emptyNamespace === undefined ? rest : { ...rest, emptyNamespace };
   const { spec } = launch;
   const process = processOf(spec);
   assertSeccompGiven(spec.linux, launch.seccomp);
@@ -57,6 +61,8 @@ export function compileContainer(launch: ContainerLaunch): LaunchProgram {
       ...compileLoopback(spec),
       ...compileHostname(spec),
       ...compileSysctls(spec),
+      ...(emptyNamespace === undefined ? [] : mounts.opens),
+      ...compileEmptyStart(emptyNamespace),
       ...compileAttachRootfs(launch),
       ...compileDirectories(launch),
       ...mounts.steps,

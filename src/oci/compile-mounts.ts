@@ -15,12 +15,12 @@ import {
   MOUNT_ATTR_NOSUID,
   MOUNT_ATTR_RDONLY,
   MS_REC,
-  MS_SHARED,
   MS_SLAVE,
 } from "../linux/mount.ts";
 import type { CgroupView, ContainerLaunch } from "./container-launch.ts";
 import { MountIdmaps } from "./mount-idmaps.ts";
-import { parseMountOptions, propagationFlags, type Attributes, type MountOptions } from "./mount-options.ts";
+import { parseMountOptions, type Attributes, type MountOptions } from "./mount-options.ts";
+import { wantsSharedMounts } from "./shared-mounts.ts";
 import type { Mount, Spec } from "./spec.ts";
 import { userNamespaceKind } from "./user-namespace.ts";
 
@@ -30,7 +30,7 @@ const source = "OCI runtime-spec config.md#mounts";
 export interface CompiledMounts {
   /** User namespaces for idmapped mounts: the first steps of all. */
   userNamespaces: Step[];
-  /** Bind mounts whose sources the container's user namespace could not reach: opened before it is entered. */
+  /** Bind mounts whose sources cannot be reached from where they are mounted: opened before that is entered. */
   opens: Step[];
   steps: Step[];
   /** Read-only tmpfs: closed for writing once the mount points and devices in them exist. */
@@ -40,7 +40,6 @@ export interface CompiledMounts {
 export function compileMounts(launch: ContainerLaunch): CompiledMounts {
   const idmaps = new MountIdmaps(launch);
   const compiled: CompiledMounts = { userNamespaces: idmaps.steps, opens: [], steps: [], closing: [] };
-  const binds: MountTree[] = [];
   for (const [index, mount] of (launch.spec.mounts ?? []).entries()) {
     const at = `mounts[${index}]`;
     const entry = { mount, options: parseMountOptions(mount.options ?? [], `${at}.options`), at };
@@ -48,11 +47,12 @@ export function compileMounts(launch: ContainerLaunch): CompiledMounts {
     const idmap = idmaps.of(mount, entry.options, at);
     refuseMisplaced(entry, isBind);
     if (entry.options.remount) compiled.steps.push(...remount(entry));
-    else if (isBind) binds.push(addBind(compiled, launch, entry, idmap));
+    else if (isBind) addBind(compiled, launch, entry, idmap);
     else if (mount.type === "cgroup" || mount.type === "cgroup2") addCgroup(compiled, launch, entry);
     else addFilesystem(compiled, launch, entry);
   }
-  if (userNamespaceKind(launch.spec.linux) !== "none") openBefore(compiled, binds);
+  const reason = openReason(launch);
+  if (reason !== undefined) openBefore(compiled, reason);
   return compiled;
 }
 
@@ -79,12 +79,23 @@ function remount({ mount, options, at }: MountEntry): Step[] {
   return steps;
 }
 
+/** Why what is bound has to be opened beforehand; undefined: it can be opened when it is mounted. */
+function openReason({ spec, emptyNamespace }: ContainerLaunch): Because | undefined {
+  if (userNamespaceKind(spec.linux) !== "none")
+    return {
+      why: "the user namespace's root may neither walk to it nor map its ids",
+      source: "man 7 user_namespaces",
+    };
+  if (emptyNamespace === undefined) return undefined;
+  return { why: "the host's mounts are still in sight", source: "man 7 mount_namespaces" };
+}
+
 // Numbered behind the user namespaces, which are made first. What is mounted is cut off from the host's mount here: in the
-// mount namespace of a user namespace the kernel would do the same.
-function openBefore({ userNamespaces, opens }: CompiledMounts, binds: readonly MountTree[]): void {
-  for (const bind of binds) {
-    if (!("hostPath" in bind.source)) continue;
-    const { source: from, recursive, set, clear, recursiveAttributes, idmap } = bind;
+// mount namespace of a user namespace the kernel would do the same, and in a copy of the host's the runtime.
+function openBefore({ userNamespaces, opens, steps }: CompiledMounts, reason: Because): void {
+  for (const step of steps) {
+    if (step.op !== "mountTree" || !("hostPath" in step.source)) continue;
+    const { source: from, recursive, set, clear, recursiveAttributes, idmap, target } = step;
     opens.push({
       op: "openMount",
       source: from,
@@ -94,14 +105,11 @@ function openBefore({ userNamespaces, opens }: CompiledMounts, binds: readonly M
       recursiveAttributes,
       propagation: MS_SLAVE | MS_REC,
       ...(idmap === undefined ? {} : { idmap }),
-      because: {
-        why: `for ${bind.target}: the user namespace's root may neither walk to it nor map its ids`,
-        source: "man 7 user_namespaces",
-      },
+      because: { ...reason, why: `for ${target}: ${reason.why}` },
     });
-    bind.source = { made: userNamespaces.length + opens.length - 1 };
-    bind.set = bind.clear = 0;
-    delete bind.idmap;
+    step.source = { made: userNamespaces.length + opens.length - 1 };
+    step.set = step.clear = 0;
+    delete step.idmap;
   }
 }
 
@@ -117,7 +125,7 @@ function addBind(
   launch: ContainerLaunch,
   entry: MountEntry,
   idmap: Tree["idmap"],
-): MountTree {
+): void {
   const { mount, options, at } = entry;
   const [first] = options.data;
   if (first !== undefined)
@@ -141,7 +149,6 @@ function addBind(
   };
   steps.push(step);
   if (wantsRecursive && hasAny(attributes)) steps.push(setAttributes(mount.destination, attributes));
-  return step;
 }
 
 /** The source is a slave of the host's mount already, unless some other mount is to be shared with the host. */
@@ -340,17 +347,4 @@ function addCgroupV1({ steps, closing }: CompiledMounts, mount: CgroupV1Mount): 
       });
   }
   if ((attributes & MOUNT_ATTR_RDONLY) !== 0) closing.push(closeForWriting(target));
-}
-
-/** True where some mount, or the rootfs itself, is to be a peer of a mount of the host. */
-export function wantsSharedMounts(spec: Spec): boolean {
-  const flags = [
-    propagationFlags(spec.linux?.rootfsPropagation ?? "private"),
-    ...(spec.mounts ?? []).map(({ options }) => lastPropagation(options ?? [])),
-  ];
-  return flags.some((flag) => (flag & MS_SHARED) !== 0);
-}
-
-function lastPropagation(options: readonly string[]): number {
-  return options.some((option) => option === "shared" || option === "rshared") ? MS_SHARED : 0;
 }

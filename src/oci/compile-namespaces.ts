@@ -98,7 +98,9 @@ function compileTimeNamespace(linux: Linux): Step[] {
 export function compileFork(launch: ContainerLaunch): Step {
   const linux = launch.spec.linux ?? {};
   assertPossible(linux, launch.join);
-  const flags = namespaceMask(newTypes(linux).filter((type) => type !== "cgroup" && type !== "time"));
+  const isMadeLater = (type: NamespaceType): boolean =>
+    type === "cgroup" || type === "time" || (type === "mount" && launch.emptyNamespace !== undefined);
+  const flags = namespaceMask(newTypes(linux).filter((type) => !isMadeLater(type)));
   // Under a joined user namespace the others must be made after it was entered, or the host would own them.
   const own = joins(launch.join, "user") ? 0 : flags;
   const { directory } = launch.cgroup;

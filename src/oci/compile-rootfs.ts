@@ -2,21 +2,25 @@
 import { CricketError } from "../base/errors.ts";
 import type { Step } from "../linux/launch-program.ts";
 import { MOUNT_ATTR_RDONLY, MS_PRIVATE, MS_REC, MS_SLAVE } from "../linux/mount.ts";
-import { wantsSharedMounts } from "./compile-mounts.ts";
 import type { ContainerLaunch } from "./container-launch.ts";
+import { coverEmptyRoot } from "./empty-start.ts";
 import { propagationFlags } from "./mount-options.ts";
+import { wantsSharedMounts } from "./shared-mounts.ts";
 import { staysInDirectory, userNamespaceKind } from "./user-namespace.ts";
 
 /** Cuts the copy of the host's mounts off the host, and attaches the rootfs in it. */
-export function compileAttachRootfs({ spec, rootfs }: ContainerLaunch): Step[] {
+export function compileAttachRootfs({ spec, rootfs, emptyNamespace }: ContainerLaunch): Step[] {
   const inUserNamespace = userNamespaceKind(spec.linux) !== "none";
+  // In a user namespace the kernel has made all of them slaves already: nothing there is shared with the host.
+  const cutOff =
+    wantsSharedMounts(spec) && !inUserNamespace ? hideParentMount(rootfs.parentMount) : detachFromHost();
+  const hostTarget = staysInDirectory(spec.linux) ? "." : rootfs.target;
   return [
-    // In a user namespace the kernel has made all of them slaves already: nothing there is shared with the host.
-    wantsSharedMounts(spec) && !inUserNamespace ? hideParentMount(rootfs.parentMount) : detachFromHost(),
+    ...(emptyNamespace === undefined ? [cutOff] : []),
     {
       op: "attachRootfs",
       mount: rootfs.mount,
-      target: staysInDirectory(spec.linux) ? "." : rootfs.target,
+      target: emptyNamespace === undefined ? hostTarget : "/",
       because: {
         why: "every path in the container is resolved below this mount from here on (CVE-2021-30465)",
         source: "OCI runtime-spec config.md#root",
@@ -104,7 +108,8 @@ export function compileWorkingDirectory({ spec }: ContainerLaunch): Step[] {
   ];
 }
 
-function changeRoot({ spec: { linux }, noPivot }: ContainerLaunch): Step {
+function changeRoot({ spec: { linux }, noPivot, emptyNamespace }: ContainerLaunch): Step {
+  if (emptyNamespace !== undefined) return coverEmptyRoot;
   const isJoined = linux?.namespaces?.some(({ type, path }) => type === "mount" && path !== undefined);
   // A pivot would take the root away from everybody else in the namespace.
   if (isJoined === true)

@@ -16,6 +16,7 @@ import { MS_REC, MS_SLAVE } from "../linux/mount.ts";
 import { compileJoinCgroup, compileOomScore } from "./compile-limits.ts";
 import { formatIdMap } from "./compile-namespaces.ts";
 import type { CgroupJoin, RootfsPlace, SeccompFilter } from "./container-launch.ts";
+import { compileEmptyStart, coverEmptyRoot } from "./empty-start.ts";
 import type { IdMapping } from "./linux-spec.ts";
 import { hostIdOf } from "./user-namespace.ts";
 
@@ -35,6 +36,8 @@ export interface SandboxLaunch {
    * process 1, and /proc/1/root must not be the host's root.
    */
   rootfs?: RootfsPlace;
+  /** A mount namespace to begin in, instead of a copy of the host's; without a user namespace. */
+  emptyNamespace?: Descriptor;
   seccomp?: SeccompFilter;
   /** SELinux; "" is none. */
   processLabel?: string;
@@ -81,14 +84,15 @@ export function compileSandbox(launch: SandboxLaunch): LaunchProgram {
   };
 }
 
-function compileSandboxFork({ namespaces, userMaps, rootfs, cgroup }: SandboxLaunch): Step {
+function compileSandboxFork(launch: SandboxLaunch): Step {
+  const { namespaces, userMaps, rootfs, cgroup } = launch;
   const { directory } = cgroup;
   const flags =
     (namespaces.network ? CLONE_NEWNET : 0) |
     (namespaces.ipc ? CLONE_NEWIPC : 0) |
     (namespaces.pid ? CLONE_NEWPID : 0) |
     (namespaces.uts ? CLONE_NEWUTS : 0) |
-    (rootfs === undefined ? 0 : CLONE_NEWNS) |
+    (rootfs === undefined || beginsEmpty(launch) ? 0 : CLONE_NEWNS) |
     (userMaps === undefined ? 0 : CLONE_NEWUSER);
   return {
     op: "fork",
@@ -165,8 +169,22 @@ function compileLabel({ processLabel = "" }: SandboxLaunch): Step[] {
   ];
 }
 
-function compilePauseRoot({ rootfs, userMaps }: SandboxLaunch): Step[] {
+function beginsEmpty({ rootfs, userMaps, emptyNamespace }: SandboxLaunch): boolean {
+  return rootfs !== undefined && userMaps === undefined && emptyNamespace !== undefined;
+}
+
+function compilePauseRoot(launch: SandboxLaunch): Step[] {
+  const { rootfs, userMaps, emptyNamespace } = launch;
   if (rootfs === undefined) return [];
+  const because = {
+    why: "an empty root: containers that see pause must not see the host through /proc/1/root",
+  };
+  if (beginsEmpty(launch))
+    return [
+      ...compileEmptyStart(emptyNamespace),
+      { op: "attachRootfs", mount: rootfs.mount, target: "/", because },
+      coverEmptyRoot,
+    ];
   return [
     {
       op: "setPropagation",
@@ -181,7 +199,7 @@ function compilePauseRoot({ rootfs, userMaps }: SandboxLaunch): Step[] {
       op: "attachRootfs",
       mount: rootfs.mount,
       target: userMaps === undefined ? rootfs.target : ".",
-      because: { why: "an empty root: containers that see pause must not see the host through /proc/1/root" },
+      because,
     },
     { op: "pivotRoot", because: { why: "the host's tree is gone for good" } },
   ];

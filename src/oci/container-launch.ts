@@ -74,6 +74,8 @@ export interface ContainerLaunch {
   boundingCapabilities?: bigint;
   /** The root of the host cannot be left with pivot_root(2): it is the initramfs. */
   noPivot?: boolean;
+  /** A mount namespace to begin in, where the spec allows it, instead of a copy of the host's. */
+  emptyNamespace?: Descriptor;
   /** For the detached host. */
   withoutMonitor?: boolean;
   /** Sent to the container's first process when the monitor dies, so that it never runs on unwatched. */

@@ -35,11 +35,13 @@ function explainStep(step: Step, number: number, width: number, name: Descriptor
 
 /**
  * The program that would launch a config.json, with words in place of descriptors. Needs no privilege and no bundle.
+ * `beginsEmpty`: by a runtime that has an empty mount namespace.
  * @throws CricketError as compileContainer does
  */
-export function explainSpec(spec: Spec): string {
+export function explainSpec(spec: Spec, beginsEmpty = false): string {
   const names = new DescriptorLabels();
   const launch = placeholderLaunch(spec, names);
+  if (beginsEmpty) launch.emptyNamespace = names.add("an empty mount namespace");
   return explainProgram(compileContainer(launch), (fd) => names.of(fd));
 }
 

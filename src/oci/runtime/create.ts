@@ -19,7 +19,7 @@ import { processStartTime } from "../../linux/proc.ts";
 import { type DetachedProcess, spawnDetached } from "../../linux/spawn-detached.ts";
 import { cgroupViewOf } from "../cgroup-view.ts";
 import { compileContainer } from "../compile-container.ts";
-import { wantsSharedMounts } from "../compile-mounts.ts";
+import { wantsSharedMounts } from "../shared-mounts.ts";
 import { compileSeccomp } from "../compile-seccomp.ts";
 import type { Process, Spec } from "../spec.ts";
 import { assertHostCan } from "./check-host.ts";
