@@ -15,6 +15,7 @@ import { recoverContainers } from "./container/recover-containers.ts";
 import { serveCri } from "./cri/serve-cri.ts";
 import { ImageService } from "./image/image-service.ts";
 import { lockFile } from "./linux/file-lock.ts";
+import { makeEmptyNamespace } from "./linux/empty-namespace.ts";
 import { HelperBinary } from "./linux/helper-binary.ts";
 import { becomeSubreaper, OrphanReaper } from "./linux/reap.ts";
 import { bootId } from "./linux/proc.ts";
@@ -92,6 +93,7 @@ async function open(config: Config, log: Log, closing: CleanupStack): Promise<Da
   const reaping = setInterval(() => reaper.sweep(), reapIntervalMs);
   closing.defer("stop reaping", () => clearInterval(reaping));
   closing.defer("close helper", () => helper.close());
+  await beginInEmptyNamespace(helper, paths.scratchDir, log);
   const selinux = new Selinux(config.security);
   selinux.labelPauseProgram(helper.pauseFd);
   const layers = await openLayerStore({ root: paths.layersRoot, log });
@@ -137,6 +139,15 @@ async function open(config: Config, log: Log, closing: CleanupStack): Promise<Da
     sandboxLocks: new KeyedLock(),
     bootId: bootId(),
   };
+}
+
+/** Without one launches take longer, the longer the more mounts the host has. */
+async function beginInEmptyNamespace(helper: HelperBinary, scratchDir: string, log: Log): Promise<void> {
+  try {
+    helper.beginIn(await makeEmptyNamespace(helper, scratchDir));
+  } catch (error) {
+    log.info("launches copy the host's mounts", { error: messageOf(error) });
+  }
 }
 
 function openImages(

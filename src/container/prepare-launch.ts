@@ -10,6 +10,7 @@ import { parentOf } from "../linux/cgroup/cgroup-path.ts";
 import type { CgroupResources } from "../linux/cgroup/cgroup-resources.ts";
 import { close, openNamespace } from "../linux/files.ts";
 import type { OnListener } from "../linux/give-listener.ts";
+import type { HelperBinary } from "../linux/helper-binary.ts";
 import type { LaunchProgram } from "../linux/launch-program.ts";
 import { findMount, readMountinfo } from "../linux/mountinfo.ts";
 import { openSameProcess } from "../linux/pidfd.ts";
@@ -123,6 +124,7 @@ async function prepare(request: LaunchRequest, descriptors: DisposableDescriptor
     ...seccomp,
     boundingCapabilities: parts.facts.host.boundingCapabilities,
     parentDeathSignal,
+    ...beginning(parts.helper),
   });
   return {
     program,
@@ -139,6 +141,11 @@ async function prepare(request: LaunchRequest, descriptors: DisposableDescriptor
     oomParentEvents: cgroup.oomParentEvents,
     killCgroup: cgroup.join.killFile,
   };
+}
+
+/** Fewer mounts to copy than a node has. */
+function beginning({ emptyNamespace }: HelperBinary): { emptyNamespace?: number } {
+  return emptyNamespace === undefined ? {} : { emptyNamespace };
 }
 
 /** Where the host has them, by their paths inside: a user namespace cannot make nodes and gets the host's. */

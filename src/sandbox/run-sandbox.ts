@@ -245,6 +245,7 @@ async function launchPause(
     pause: parts.helper.pauseFd,
     ...(seccomp === undefined ? {} : { seccomp }),
     processLabel,
+    ...(parts.helper.emptyNamespace === undefined ? {} : { emptyNamespace: parts.helper.emptyNamespace }),
     ...(rootfs === undefined
       ? {}
       : { rootfs: { mount: rootfs.fd, target: parts.paths.sandboxDir(record.id) } }),

@@ -4,6 +4,7 @@ import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
+import { makeEmptyNamespace } from "../../src/linux/empty-namespace.ts";
 import type { HelperBinary } from "../../src/linux/helper-binary.ts";
 import { CLONE_NEWCGROUP, type LaunchProgram, type Step } from "../../src/linux/launch-program.ts";
 import { startMonitor } from "../../src/linux/start-monitor.ts";
@@ -25,6 +26,7 @@ export async function measureLaunches(samples: Samples, rounds: number): Promise
   const made = spawnSync("make", ["-s", "-C", "test/bench"], { cwd: checkout, encoding: "utf8" });
   if (made.status !== 0) throw new Error(`make -C test/bench: ${made.stderr}`);
   const helper = loadHelper();
+  helper.beginIn(await makeEmptyNamespace(helper, os.tmpdir()));
   const ratios: string[] = [];
   for (const network of [true, false]) {
     const name = network ? "own network" : "host network";
@@ -56,8 +58,9 @@ function specOf(network: boolean): Spec {
   return spec;
 }
 
-const compile = (network: boolean, rootfs: RootfsPlace): LaunchProgram =>
+const compile = (network: boolean, rootfs: RootfsPlace, emptyNamespace?: number): LaunchProgram =>
   compileContainer({
+    ...(emptyNamespace === undefined ? {} : { emptyNamespace }),
     id: "bench",
     spec: specOf(network),
     env: [],
@@ -73,7 +76,7 @@ async function launchTimes(helper: HelperBinary, network: boolean): Promise<numb
   for (let round = 0; round < turnRounds; round++) {
     const { containerDir, logPath } = fixture.renew();
     const startMs = performance.now();
-    const program = compile(network, fixture.rootfsPlace);
+    const program = compile(network, fixture.rootfsPlace, helper.emptyNamespace);
     const monitor = await startMonitor(helper, program, { containerDir, logPath });
     await monitor.start();
     times.push(performance.now() - startMs);

@@ -20,6 +20,7 @@ import type {
 } from "../../../src/container/container-config.ts";
 import { resolveUser } from "../../../src/container/resolve-user.ts";
 import { CgroupManager } from "../../../src/linux/cgroup/cgroup-manager.ts";
+import { makeEmptyNamespace } from "../../../src/linux/empty-namespace.ts";
 import { close, openNamespace } from "../../../src/linux/files.ts";
 import { HelperBinary } from "../../../src/linux/helper-binary.ts";
 import type { OnListener } from "../../../src/linux/give-listener.ts";
@@ -63,6 +64,8 @@ export interface PodOptions {
   firstHostId?: number;
   /** The pod's directory is a shared mount, as all of / is where systemd runs. */
   sharedDirectory?: boolean;
+  /** Launches begin in a copy of the host's mounts, and not in an empty mount namespace as those of the daemon do. */
+  copiesHost?: boolean;
 }
 
 export interface ContainerRequest {
@@ -110,6 +113,8 @@ export class Pod {
   static async start(t: TestContext, options: PodOptions = {}): Promise<Pod> {
     becomeSubreaper();
     const pod = new Pod(t, options);
+    const { helper, directory } = pod;
+    if (options.copiesHost !== true) helper.beginIn(await makeEmptyNamespace(helper, directory));
     await pod.#startPause();
     return pod;
   }
@@ -133,6 +138,7 @@ export class Pod {
           cgroup: join_,
           pause: this.helper.pauseFd,
           rootfs: { mount: root, target: this.directory },
+          ...this.#beginning(),
           ...(firstHostId === undefined ? {} : { userMaps: { uids: map, gids: map } }),
         }),
       );
@@ -174,6 +180,7 @@ export class Pod {
         ...(spec.linux?.seccomp === undefined ? {} : { seccomp: compileSeccomp(spec.linux.seccomp) }),
         boundingCapabilities: capabilityBoundingSet(),
         parentDeathSignal: 9,
+        ...this.#beginning(),
       });
       const logPath = join(directory, "log");
       const monitor = await startMonitor(this.helper, program, {
@@ -305,6 +312,11 @@ export class Pod {
     });
     request.change?.(built.spec);
     return built;
+  }
+
+  #beginning(): { emptyNamespace?: number } {
+    const { emptyNamespace } = this.helper;
+    return emptyNamespace === undefined ? {} : { emptyNamespace };
   }
 
   #userNamespace() {

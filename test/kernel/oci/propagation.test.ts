@@ -49,9 +49,12 @@ const cases: [ContainerMount["propagation"], { sawHost: boolean; hostSaw: boolea
 ];
 
 describe("a volume on a shared mount", requires("root"), () => {
-  for (const [propagation, expected] of cases)
-    test(`with propagation ${propagation} shows ${JSON.stringify(expected)}`, async (t) => {
-      const pod = await Pod.start(t, { privileged: true, sharedDirectory: true });
+  for (const [propagation, expected, copiesHost] of cases.flatMap(([...known]) => [
+    [...known, false] as const,
+    [...known, true] as const,
+  ]))
+    test(`with propagation ${propagation} shows ${JSON.stringify(expected)}${copiesHost ? ", also in a copy of the host's mounts" : ""}`, async (t) => {
+      const pod = await Pod.start(t, { privileged: true, sharedDirectory: true, copiesHost });
       assert.deepEqual(await withVolume(pod, propagation), expected);
       // The rootfs and all that is mounted in it never appear on the host, nor in other containers.
       const below = hostMounts().filter((point) => point.startsWith(`${pod.directory}/c`));

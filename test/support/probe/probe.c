@@ -160,6 +160,7 @@ static int run(const char *verb, char **rest) {
   if (strcmp(verb, "cat") == 0) return cat();
   if (strcmp(verb, "winsize") == 0) winsize();
   if (strcmp(verb, "signals") == 0) return signals();
+  if (strcmp(verb, "roots") == 0) return roots();
   if (rest[0] == NULL) return 64;
   if (strcmp(verb, "call") == 0) return calls(rest);
   if (strcmp(verb, "exit") == 0) return atoi(rest[0]);

@@ -6,5 +6,6 @@ int report(int argc, char **argv, char **paths);
 void put_network(void);
 
 int calls(char **arguments);
+int roots(void);
 
 #endif
