@@ -45,21 +45,30 @@ static void ignore_signals(void) {
   SYS(rt_sigaction, SIGCHLD, &action, 0, sizeof action.mask);
 }
 
-void program_main(const long *stack) {
-  struct launch *l = &the_launch;
-  (void)stack;
+static void begin(struct launch *l) {
+  memset(l, 0, sizeof *l);
   l->status_fd = CONTROL_FD;
   l->root_fd = l->proc_fd = l->null_mount = l->mask_mount = -1;
   l->child_status = l->host_status = l->child_pidfd = -1;
   l->child_stdio[0] = l->child_stdio[1] = l->child_stdio[2] = -1;
   l->gate_fd = l->kept_first = -1;
   l->null_stdio = ALL_STDIO;
-  // Not dumpable: no process of a namespace we join may trace us or look at our descriptors (CVE-2016-9962).
-  SYS(prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
-  SYS(umask, 0);
   int result = load_program(l);
   if (result < 0) fail_host(l, "read the program", result);
   close_inherited(l);
+}
+
+void program_main(const long *stack) {
+  struct launch *l = &the_launch;
+  (void)stack;
+  // Not dumpable: no process of a namespace we join may trace us or look at our descriptors (CVE-2016-9962).
+  SYS(prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
+  SYS(umask, 0);
+  begin(l);
+  if (l->header.host == HOST_SPARE) {
+    await_launch(l);
+    begin(l);
+  }
   if (l->needs_proc) open_host_proc(l);
   switch (l->header.host) {
     case HOST_SPAWN:

@@ -161,7 +161,7 @@ static int check_steps(struct launch *l) {
 static int check_header(const struct program_header *h, uint64_t size) {
   if (h->magic != PROGRAM_MAGIC || h->version != PROGRAM_VERSION) return -EBADMSG;
   if (h->length != size || h->options_length > size - sizeof *h) return -EBADMSG;
-  if (h->step_count == 0 || h->step_count > PROGRAM_MAX_STEPS) return -EBADMSG;
+  if ((h->step_count == 0) != (h->host == HOST_SPARE) || h->step_count > PROGRAM_MAX_STEPS) return -EBADMSG;
   if (h->table_count > PROGRAM_MAX_DESCRIPTORS || h->host_descriptors > h->table_count) return -EBADMSG;
   if (h->table_base <= PROGRAM_FD || h->table_base > (1U << 30)) return -EBADMSG;
   if (h->channel != NO_DESCRIPTOR && h->channel >= h->table_count) return -EBADMSG;

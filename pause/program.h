@@ -20,7 +20,8 @@
 #define CONTROL_FD 3
 #define PROGRAM_FD 4
 
-enum program_host { HOST_SPAWN = 1, HOST_MONITOR = 2, HOST_EXEC = 3, HOST_DETACHED = 4 };
+// The last one has no steps: it waits for another program (spare.c).
+enum program_host { HOST_SPAWN = 1, HOST_MONITOR = 2, HOST_EXEC = 3, HOST_DETACHED = 4, HOST_SPARE = 5 };
 
 // The options of the host follow the header, then the steps.
 struct program_header {

@@ -68,6 +68,7 @@ export async function runDaemon(argv: readonly string[]): Promise<number> {
       log.debug("memory not released", { error: messageOf(error) }),
     );
     closing.defer("stop releasing memory", stopReleasing);
+    parts.helper.keepSpare();
     log.info("listening", { socket: config.socket, config: files.join(",") });
     notifySupervisor("READY=1");
     closing.defer("stop the watchdog", keepWatchdogQuiet(log));

@@ -9,7 +9,9 @@ export const programVersion = 1;
 export const maxProgramBytes = 8 << 20;
 export const maxLogLineBytesLimit = 1 << 20;
 
-const hosts = { spawn: 1, monitor: 2, exec: 3, detached: 4 } as const;
+const hosts = { spawn: 1, monitor: 2, exec: 3, detached: 4, spare: 5 } as const;
+/** What every helper has in front of its table: stdio, control socket, program. */
+export const fixedDescriptors = 5;
 const headerBytes = 40;
 const tableBaseAt = 20;
 const noDescriptor = 0xffffffff;
@@ -109,6 +111,21 @@ export function encodeProgram(program: LaunchProgram, host: Host, channel?: Desc
     optionsLength: options.length,
   });
   return { bytes: Buffer.concat([header, options.bytes(), steps.bytes()]), table };
+}
+
+/** The program of a helper that waits for another one. */
+export function encodeSpare(): Buffer {
+  const bytes = encodeHeader({
+    length: headerBytes,
+    host: hosts.spare,
+    stepCount: 0,
+    tableCount: 0,
+    hostDescriptors: 0,
+    channel: noDescriptor,
+    optionsLength: 0,
+  });
+  setTableBase({ bytes, table: [] }, fixedDescriptors);
+  return bytes;
 }
 
 /** Sets where the descriptor table begins in the helper. */

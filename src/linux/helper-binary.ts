@@ -4,6 +4,7 @@ import { openSync, closeSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { close } from "./files.ts";
 import { createSealedMemfd } from "./memfd.ts";
+import { SpareHelper } from "./spare-helper.ts";
 import { wrapError } from "../base/errors.ts";
 
 /** Name of the static program that runs launches, and so of its copy in memory. */
@@ -18,6 +19,7 @@ export class HelperBinary {
   /** The host's /dev/null, open for reading and writing. */
   readonly nullFd: number;
   #emptyNamespace: number | undefined;
+  #spare: SpareHelper | undefined;
 
   private constructor(initFd: number, pauseFd: number, nullFd: number) {
     this.initFd = initFd;
@@ -49,8 +51,18 @@ export class HelperBinary {
     this.#emptyNamespace = emptyNamespace;
   }
 
+  get spare(): SpareHelper | undefined {
+    return this.#spare;
+  }
+
+  /** Starts the helper of the next launch beforehand, from now on. Throws SyscallError. */
+  keepSpare(): void {
+    this.#spare ??= new SpareHelper(this);
+  }
+
   /** Running processes keep their own reference. */
   close(): void {
+    this.#spare?.close();
     if (this.#emptyNamespace !== undefined) close(this.#emptyNamespace);
     close(this.initFd);
     close(this.pauseFd);

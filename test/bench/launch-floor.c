@@ -1,8 +1,8 @@
 // The least that a launch can cost: makes namespaces and mounts with the plain calls, runs a program, reaps it. No
 // cgroup, no limits, no log, no check of any path: nobody should run a container like this.
 //
-// launch-floor ROUNDS FLAGS ROOTFS PROGRAM [ARGUMENT...] <steps: prints the microseconds of each round. FLAGS are CLONE_NEW*
-// bits. Steps are lines of words with a tab between them:
+// launch-floor STEPS FLAGS ROOTFS PROGRAM [ARGUMENT...]: launches once for each line it reads, and prints the microseconds.
+// FLAGS are CLONE_NEW* bits. STEPS is a file with lines of words, with a tab between them:
 //   mount TYPE TARGET FLAGS DATA     bind SOURCE TARGET     mknod PATH MODE DEVICE     symlink TARGET PATH
 //   mask PATH                        readonly PATH          hostname NAME
 #include <errno.h>
@@ -103,9 +103,12 @@ static int launch(void *unused) {
   fail("execve", command[0]);
 }
 
-static void read_steps(void) {
+static void read_steps(const char *path) {
   static char text[65536];
-  size_t size = fread(text, 1, sizeof text - 1, stdin);
+  FILE *file = fopen(path, "r");
+  if (file == NULL) fail("open", path);
+  size_t size = fread(text, 1, sizeof text - 1, file);
+  fclose(file);
   text[size] = '\0';
   char *rest = text;
   for (char *line = strsep(&rest, "\n"); line != NULL && *line != '\0'; line = strsep(&rest, "\n")) {
@@ -126,14 +129,14 @@ static long now_us(void) {
 
 int main(int argc, char **argv) {
   if (argc < 5) {
-    fputs("usage: launch-floor ROUNDS FLAGS ROOTFS PROGRAM [ARGUMENT...] <STEPS\n", stderr);
+    fputs("usage: launch-floor STEPS FLAGS ROOTFS PROGRAM [ARGUMENT...]\n", stderr);
     return 2;
   }
-  read_steps();
+  read_steps(argv[1]);
   rootfs = argv[3];
   command = argv + 4;
   int flags = (int)strtol(argv[2], NULL, 10);
-  for (long round = strtol(argv[1], NULL, 10); round > 0; round--) {
+  for (int mark = getchar(); mark != EOF; mark = getchar()) {
     int status = 0;
     long start = now_us();
     // Without copying this process's memory, as posix_spawn does it: the child has the stack for itself.
@@ -146,6 +149,7 @@ int main(int argc, char **argv) {
       return 1;
     }
     printf("%ld\n", end - start);
+    fflush(stdout);
   }
   return 0;
 }

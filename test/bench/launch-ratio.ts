@@ -1,9 +1,12 @@
 // A launch as the daemon does it, up to execve, beside the least that the same namespaces and mounts can cost: the
 // program launch-floor.c, which makes them, runs the same program and reaps it.
-import { spawnSync } from "node:child_process";
+import { type ChildProcessByStdio, spawn, spawnSync } from "node:child_process";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
+import { createInterface } from "node:readline";
+import type { Readable, Writable } from "node:stream";
+import { setTimeout as delay } from "node:timers/promises";
 import { makeEmptyNamespace } from "../../src/linux/empty-namespace.ts";
 import type { HelperBinary } from "../../src/linux/helper-binary.ts";
 import { CLONE_NEWCGROUP, type LaunchProgram, type Step } from "../../src/linux/launch-program.ts";
@@ -18,30 +21,35 @@ import { summarize, type Samples } from "./samples.ts";
 const checkout = path.resolve(import.meta.dirname, "../..");
 const command = ["/probe", "exit", "0"];
 
-/** Launches in turn of each kind: what else the machine does meanwhile then slows both down alike. */
-const turnRounds = 5;
+// A node launches one container, and then does something else: both kinds find the machine as it is after a rest.
+const restMs = 25;
+const warmUpRounds = 10;
 
-/** Adds the times of some `rounds` launches of each kind, with a network namespace of their own and without. */
+/** Adds the times of `rounds` launches of each kind in turn, with a network namespace of their own and without. */
 export async function measureLaunches(samples: Samples, rounds: number): Promise<string[]> {
   const made = spawnSync("make", ["-s", "-C", "test/bench"], { cwd: checkout, encoding: "utf8" });
   if (made.status !== 0) throw new Error(`make -C test/bench: ${made.stderr}`);
   const helper = loadHelper();
   helper.beginIn(await makeEmptyNamespace(helper, os.tmpdir()));
+  helper.keepSpare();
   const ratios: string[] = [];
   for (const network of [true, false]) {
     const name = network ? "own network" : "host network";
     const launches: number[] = [];
-    const floor: number[] = [];
-    for (let done = -turnRounds; done < rounds; done += turnRounds) {
-      // The first turn warms up.
-      launches.splice(0, done === 0 ? turnRounds : 0);
-      floor.splice(0, done === 0 ? turnRounds : 0);
-      launches.push(...(await launchTimes(helper, network)));
-      floor.push(...floorTimes(network));
+    const floors: number[] = [];
+    using floor = new Floor(network);
+    for (let done = -warmUpRounds; done < rounds; done++) {
+      await delay(restMs);
+      const launchMs = await launchTime(helper, network);
+      await delay(restMs);
+      const floorMs = await floor.launchTime();
+      if (done < 0) continue;
+      launches.push(launchMs);
+      floors.push(floorMs);
     }
     for (const timeMs of launches) samples.add(`launch to exec, ${name}`, timeMs);
-    for (const timeMs of floor) samples.add(`  plain C, to the end, ${name}`, timeMs);
-    const ratio = summarize(launches).median / summarize(floor).median;
+    for (const timeMs of floors) samples.add(`  plain C, to the end, ${name}`, timeMs);
+    const ratio = summarize(launches).median / summarize(floors).median;
     ratios.push(`launch to exec over plain C, ${name}: ${ratio.toFixed(1)} x`);
   }
   helper.close();
@@ -70,41 +78,52 @@ const compile = (network: boolean, rootfs: RootfsPlace, emptyNamespace?: number)
     cgroupView: { version: 2 },
   });
 
-async function launchTimes(helper: HelperBinary, network: boolean): Promise<number[]> {
-  const times: number[] = [];
+async function launchTime(helper: HelperBinary, network: boolean): Promise<number> {
   const fixture = new LaunchFixture();
-  for (let round = 0; round < turnRounds; round++) {
-    const { containerDir, logPath } = fixture.renew();
-    const startMs = performance.now();
-    const program = compile(network, fixture.rootfsPlace, helper.emptyNamespace);
-    const monitor = await startMonitor(helper, program, { containerDir, logPath });
-    await monitor.start();
-    times.push(performance.now() - startMs);
-    await monitor.onExit;
-  }
+  const { containerDir, logPath } = fixture;
+  const startMs = performance.now();
+  const program = compile(network, fixture.rootfsPlace, helper.emptyNamespace);
+  const monitor = await startMonitor(helper, program, { containerDir, logPath });
+  await monitor.start();
+  const timeMs = performance.now() - startMs;
+  await monitor.onExit;
   fixture.dispose();
-  return times;
+  return timeMs;
 }
 
-function floorTimes(network: boolean): number[] {
-  const rootfs = fs.mkdtempSync(path.join(os.tmpdir(), "cricket-floor-"));
-  try {
+/** The C program, which launches when it is told to. */
+class Floor implements Disposable {
+  readonly #directory = fs.mkdtempSync(path.join(os.tmpdir(), "cricket-floor-"));
+  readonly #process: ChildProcessByStdio<Writable, Readable, null>;
+  readonly #times: AsyncIterator<string>;
+
+  constructor(network: boolean) {
+    const rootfs = path.join(this.#directory, "rootfs");
+    const stepsFile = path.join(this.#directory, "steps");
+    fs.mkdirSync(rootfs);
     fs.copyFileSync(path.join(checkout, "build/probe"), path.join(rootfs, "probe"));
     const { steps } = compile(network, { mount: 0, target: "/" });
+    fs.writeFileSync(stepsFile, `${steps.flatMap(floorStep).join("\n")}\n`);
     const fork = steps.find((step) => step.op === "fork");
     const flags = (fork?.flags ?? 0) | CLONE_NEWCGROUP;
-    const { status, stdout, stderr } = spawnSync(
+    this.#process = spawn(
       path.join(checkout, "build/launch-floor"),
-      [String(turnRounds), String(flags), rootfs, ...command],
-      { input: `${steps.flatMap(floorStep).join("\n")}\n`, encoding: "utf8" },
+      [stepsFile, String(flags), rootfs, ...command],
+      { stdio: ["pipe", "pipe", "inherit"] },
     );
-    if (status !== 0) throw new Error(`launch-floor: ${stderr}`);
-    return stdout
-      .trim()
-      .split("\n")
-      .map((line) => Number(line) / 1000);
-  } finally {
-    fs.rmSync(rootfs, { recursive: true });
+    this.#times = createInterface(this.#process.stdout)[Symbol.asyncIterator]();
+  }
+
+  async launchTime(): Promise<number> {
+    this.#process.stdin.write("\n");
+    const { value, done } = await this.#times.next();
+    if (done === true) throw new Error("launch-floor ended");
+    return Number(value) / 1000;
+  }
+
+  [Symbol.dispose](): void {
+    this.#process.stdin.end();
+    fs.rmSync(this.#directory, { recursive: true });
   }
 }
 

@@ -141,7 +141,8 @@ function processes(isOurs: (text: string) => boolean): Set<string> {
     const marks = `${program}\n${readLink(`/proc/${pid}/cwd`) ?? ""}\n${readFile(`/proc/${pid}/cmdline`) ?? ""}`;
     table.set(pid, {
       parent: Number(fields[1]),
-      name: `${pid} ${name} started ${fields[19]}`,
+      // The one that waits for the next launch: a daemon always has one, which is replaced when it was used.
+      name: name === "cricket-spare" ? `${name} of ${fields[1]}` : `${pid} ${name} started ${fields[19]}`,
       marks,
     });
   }
