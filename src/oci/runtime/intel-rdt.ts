@@ -60,9 +60,15 @@ export function prepareIntelRdt(
 }
 
 /** For one more process; those of groups that are gone meanwhile are left out, as an exec can do without them. */
-export function intelRdtTasks(id: string, rdt: IntelRdt | undefined, root = findResctrl()): string[] {
-  if (rdt === undefined || root === undefined) return [];
-  return tasksOf(groupsOf(id, rdt, root)).filter((path) => existsSync(path));
+export function intelRdtTasks(id: string, rdt: IntelRdt | undefined, root?: string): string[] {
+  const groups = rdt && groupsIn(root, id, rdt);
+  return groups === undefined ? [] : tasksOf(groups).filter((path) => existsSync(path));
+}
+
+// Only for who has a class: to find resctrl takes the longer the more mounts the host has.
+function groupsIn(root: string | undefined, id: string, rdt: IntelRdt): Groups | undefined {
+  const found = root ?? findResctrl();
+  return found === undefined ? undefined : groupsOf(id, rdt, found);
 }
 
 // The kernel takes a process into a monitoring group only from the class above it.
@@ -100,9 +106,10 @@ export function updateIntelRdt(id: string, rdt: IntelRdt, changes: IntelRdt, roo
 }
 
 /** What goes with the container: a class that others may be in stays. */
-export function removeIntelRdt(id: string, rdt: IntelRdt | undefined, root = findResctrl()): void {
-  if (rdt === undefined || root === undefined) return;
-  const { group, monitored, isOwn } = groupsOf(id, rdt, root);
+export function removeIntelRdt(id: string, rdt: IntelRdt | undefined, root?: string): void {
+  const groups = rdt && groupsIn(root, id, rdt);
+  if (groups === undefined) return;
+  const { group, monitored, isOwn } = groups;
   if (monitored !== undefined) removeGroup(monitored);
   if (isOwn) removeGroup(group);
 }
