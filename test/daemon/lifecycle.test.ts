@@ -70,6 +70,15 @@ describe("a node", requires("root", "overlay", "package:busybox-static"), () => 
     await assert.rejects(node.runtime.podSandboxStatus({ podSandboxId: pod.id }), status("NOT_FOUND"));
   });
 
+  test("says how a container is launched, from the empty mount namespace it begins in", async () => {
+    const pod = await node.runPod("explained");
+    const containerId = await pod.create({ name: "main", command: ["true"] });
+    const { text } = await node.daemon.client.cricket.explainContainer({ containerId });
+    assert.match(text, /for \/etc\/hosts: the host's mounts are still in sight/);
+    assert.match(text, /joinNamespaces mount of an empty mount namespace/);
+    await pod.remove();
+  });
+
   test("a retry of the same pod and container gets the first one", async () => {
     const config = node.podConfig("retry");
     const [first, second] = await Promise.all([

@@ -61,6 +61,18 @@ describe("the daemon on cgroup v2", needs, () => {
     assert.ok(Number(weight) > 1 && Number(weight) < 100, `cpu.weight is ${weight}`);
   });
 
+  it("lets containers begin in an empty mount namespace", async () => {
+    const { runtime, cricket } = daemon.client;
+    const logDirectory = fs.mkdtempSync(path.join(daemon.directory, "explained-"));
+    const pod = podConfig({ name: "explained", logDirectory, hostNetwork: true });
+    const { podSandboxId } = await runtime.runPodSandbox({ config: pod });
+    const config = containerConfig({ name: "explained", image, command: ["true"] });
+    const { containerId } = await runtime.createContainer({ podSandboxId, config, sandboxConfig: pod });
+    const { text } = await cricket.explainContainer({ containerId });
+    assert.match(text, /joinNamespaces mount of an empty mount namespace/);
+    await runtime.removePodSandbox({ podSandboxId });
+  });
+
   it("says OOMKilled of a container that outgrew its limit", async () => {
     const { exitCode, reason } = await runInPod(daemon, {
       image,
