@@ -11,7 +11,7 @@
 #define SEEK_TO_END 2
 
 void close_descriptors(const struct launch *l) {
-  uint32_t first = CONTROL_FD + 1;
+  uint32_t first = TABLE_FD;
   int kept = l->gate_fd >= 0 ? l->gate_fd : l->kept_first;
   uint32_t count = l->kept_count + (l->gate_fd >= 0 ? 1 : 0);
   if (kept >= 0 && count > 0) {

@@ -106,7 +106,7 @@ int step_wait_gate(struct launch *l, struct cursor *c) {
   if (next == OP_EXEC || next == OP_SECCOMP || next == OP_RUN_HOOK) {
     // A filter that is set last (noNewPrivs) lies in the program and needs none of them. The wait may be long; what the
     // program held open (mounts of the host, other containers' namespaces) goes first.
-    SYS(close_range, CONTROL_FD + 1, CLOSE_TO_END, 0);
+    SYS(close_range, TABLE_FD, CLOSE_TO_END, 0);
     l->closed = true;
     l->root_fd = l->proc_fd = l->null_mount = l->mask_mount = -1;
   }
@@ -260,14 +260,15 @@ int step_exec_fd(struct launch *l, struct cursor *c) {
   int result = take_command(c, &argv, &env);
   if (result < 0) return result;
   settle_stdio(l);
-  long moved = SYS(dup3, fd, CONTROL_FD + 1, O_CLOEXEC);
+  // It may be there already, which dup3(2) refuses.
+  long moved = fd == TABLE_FD ? fd : SYS(dup3, fd, TABLE_FD, 0);
   if (moved < 0) return failed(l, "dup3", moved);
-  SYS(close_range, CONTROL_FD + 2, CLOSE_TO_END, 0);
-  SYS(close_range, CONTROL_FD, CONTROL_FD, CLOSE_RANGE_CLOEXEC);
+  SYS(close_range, TABLE_FD + 1, CLOSE_TO_END, 0);
+  SYS(close_range, CONTROL_FD, TABLE_FD, CLOSE_RANGE_CLOEXEC);
   // A program of the project that holds namespaces needs no descriptor at all.
   if (l->header.host == HOST_SPAWN) SYS(close_range, 0, 2, 0);
   reset_process(l);
   announce_exec(l);
-  long error = SYS(execveat, CONTROL_FD + 1, "", argv.at, env.at, AT_EMPTY_PATH);
+  long error = SYS(execveat, TABLE_FD, "", argv.at, env.at, AT_EMPTY_PATH);
   return failed(l, "execveat", error);
 }

@@ -36,8 +36,8 @@ int prepare_child(struct launch *l, bool want_input, struct stdio_pipes *pipes) 
 void release_child_ends(struct launch *l) {
   close_fd(l->child_status);
   for (int i = 0; i < 3; i++) close_fd(l->child_stdio[i]);
-  uint32_t first = l->header.table_base + l->header.host_descriptors;
-  uint32_t end = l->header.table_base + l->header.table_count;
+  uint32_t first = TABLE_FD + l->header.host_descriptors;
+  uint32_t end = TABLE_FD + l->header.table_count;
   if (first < end) SYS(close_range, first, end - 1, 0);
   // A mount that stayed open here would keep a volume busy for as long as the container lives.
   for (uint32_t i = 0; i < l->made_count; i++) close_fd(l->made[i]);

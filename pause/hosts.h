@@ -9,8 +9,6 @@
 
 _Noreturn void spawn_host(struct launch *l);
 _Noreturn void detached_host(struct launch *l);
-// Returns when the program of a launch is in its place; not if there is to be none.
-void await_launch(struct launch *l);
 _Noreturn void exec_host(struct launch *l);
 _Noreturn void monitor_host(struct launch *l);
 

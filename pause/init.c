@@ -1,6 +1,5 @@
-// The entry of cricket-init: hardens itself, reads the launch program and hands over to the host it names. It is started
-// from a sealed memfd copy (CVE-2019-5736) with the control socket at 3, the program at 4, the descriptor table from
-// header.table_base on, and nothing in its environment.
+// The entry of cricket-init: hardens itself, waits for the launch program and hands over to the host it names. It is
+// started from a sealed memfd copy (CVE-2019-5736) with the control socket at 3 and nothing in its environment.
 #include <linux/magic.h>
 
 #include "hosts.h"
@@ -10,14 +9,6 @@
 void program_main(const long *stack);
 
 static struct launch the_launch;
-
-// Only the table survives: whatever else the daemon was started with and did not mark close-on-exec goes, before any
-// namespace is joined (CVE-2016-9962).
-static void close_inherited(const struct launch *l) {
-  uint32_t end = l->header.table_base + l->header.table_count;
-  if (l->header.table_base > PROGRAM_FD) SYS(close_range, PROGRAM_FD, l->header.table_base - 1, 0);
-  SYS(close_range, end, CLOSE_TO_END, 0);
-}
 
 static void open_host_proc(struct launch *l) {
   long fd = SYS(openat, AT_FDCWD, "/proc", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
@@ -45,35 +36,31 @@ static void ignore_signals(void) {
   SYS(rt_sigaction, SIGCHLD, &action, 0, sizeof action.mask);
 }
 
-static void begin(struct launch *l) {
-  memset(l, 0, sizeof *l);
+void program_main(const long *stack) {
+  struct launch *l = &the_launch;
+  (void)stack;
   l->status_fd = CONTROL_FD;
   l->root_fd = l->proc_fd = l->null_mount = l->mask_mount = -1;
   l->child_status = l->host_status = l->child_pidfd = -1;
   l->child_stdio[0] = l->child_stdio[1] = l->child_stdio[2] = -1;
   l->gate_fd = l->kept_first = -1;
   l->null_stdio = ALL_STDIO;
-  int result = load_program(l);
-  if (result < 0) fail_host(l, "read the program", result);
-  close_inherited(l);
-}
-
-void program_main(const long *stack) {
-  struct launch *l = &the_launch;
-  (void)stack;
   // Not dumpable: no process of a namespace we join may trace us or look at our descriptors (CVE-2016-9962).
   SYS(prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
+  // Whatever else the daemon was started with and did not mark close-on-exec goes, before any namespace is joined
+  // (CVE-2016-9962), and before descriptors come: their numbers must be free.
+  SYS(close_range, TABLE_FD, CLOSE_TO_END, 0);
   SYS(umask, 0);
-  begin(l);
-  if (l->header.host == HOST_SPARE) {
-    await_launch(l);
-    begin(l);
-  }
+  SYS(prctl, PR_SET_NAME, "cricket-spare", 0, 0, 0);
+  int result = load_program(l);
+  if (result < 0) fail_host(l, "read the program", result);
   if (l->needs_proc) open_host_proc(l);
   switch (l->header.host) {
     case HOST_SPAWN:
+      SYS(prctl, PR_SET_NAME, "cricket-init", 0, 0, 0);
       spawn_host(l);
     case HOST_DETACHED:
+      SYS(prctl, PR_SET_NAME, "cricket-init", 0, 0, 0);
       detached_host(l);
     case HOST_MONITOR:
       SYS(prctl, PR_SET_NAME, "cricket-monitor", 0, 0, 0);

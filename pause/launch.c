@@ -2,10 +2,6 @@
 // that are named for them, in root-paths.c and in detached-host.c.
 #include "launch.h"
 
-#define PROT_READ_ONLY 1
-#define MAP_PRIVATE_COPY 2
-#define SEEK_TO_END 2
-
 static step_function *const step_functions[OP_COUNT] = {
     [OP_FORK] = step_fork,
     [OP_JOIN_NAMESPACES] = step_join_namespaces,
@@ -117,7 +113,7 @@ int take_fd(const struct launch *l, struct cursor *c) {
     c->bad = true;
     return -1;
   }
-  return (int)(l->header.table_base + index);
+  return TABLE_FD + (int)index;
 }
 
 int keep_made(struct launch *l, int fd) {
@@ -158,29 +154,22 @@ static int check_steps(struct launch *l) {
   return steps.at == steps.end ? 0 : -EBADMSG;
 }
 
-static int check_header(const struct program_header *h, uint64_t size) {
+int check_header(const struct program_header *h) {
   if (h->magic != PROGRAM_MAGIC || h->version != PROGRAM_VERSION) return -EBADMSG;
-  if (h->length != size || h->options_length > size - sizeof *h) return -EBADMSG;
-  if ((h->step_count == 0) != (h->host == HOST_SPARE) || h->step_count > PROGRAM_MAX_STEPS) return -EBADMSG;
+  if (h->length < sizeof *h || h->length > PROGRAM_MAX_LENGTH) return -EBADMSG;
+  if (h->options_length > h->length - sizeof *h) return -EBADMSG;
+  if (h->step_count == 0 || h->step_count > PROGRAM_MAX_STEPS) return -EBADMSG;
   if (h->table_count > PROGRAM_MAX_DESCRIPTORS || h->host_descriptors > h->table_count) return -EBADMSG;
-  if (h->table_base <= PROGRAM_FD || h->table_base > (1U << 30)) return -EBADMSG;
   if (h->channel != NO_DESCRIPTOR && h->channel >= h->table_count) return -EBADMSG;
   return 0;
 }
 
 int load_program(struct launch *l) {
-  long size = SYS(lseek, PROGRAM_FD, 0, SEEK_TO_END);
-  if (size < (long)sizeof l->header || size > (long)PROGRAM_MAX_LENGTH) return -EBADMSG;
-  long at = SYS(mmap, 0, size, PROT_READ_ONLY, MAP_PRIVATE_COPY, PROGRAM_FD, 0);
-  if (at < 0 && at > -4096) return (int)at;
-  close_fd(PROGRAM_FD);
-  l->program = (const uint8_t *)at;
-  memcpy(&l->header, l->program, sizeof l->header);
-  int result = check_header(&l->header, (uint64_t)size);
+  int result = receive_program(l);
   if (result < 0) return result;
   const uint8_t *options = l->program + sizeof l->header;
   l->options = (struct cursor){options, options + l->header.options_length, false};
-  l->steps = (struct cursor){l->options.end, l->program + size, false};
+  l->steps = (struct cursor){l->options.end, l->program + l->header.length, false};
   return check_steps(l);
 }
 
@@ -217,7 +206,7 @@ void fail_host(struct launch *l, const char *what, long error) {
 
 int hand_over(const struct launch *l, uint8_t kind, int fd) {
   if (l->header.channel == NO_DESCRIPTOR) return -EBADF;
-  long result = send_message((int)(l->header.table_base + l->header.channel), &kind, 1, fd);
+  long result = send_message(TABLE_FD + (int)l->header.channel, &kind, 1, fd);
   return result < 0 ? (int)result : 0;
 }
 

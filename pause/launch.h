@@ -71,8 +71,10 @@ int keep_made(struct launch *l, int fd);
 // Moves to the end of the cursor: 0, or -EBADMSG when a read failed or bytes are left.
 int take_end(struct cursor *c);
 
-// Maps and checks the program; -EBADMSG when any length in it is wrong.
+// Waits for the program and checks it; -EBADMSG when any length in it is wrong.
 int load_program(struct launch *l);
+int receive_program(struct launch *l);
+int check_header(const struct program_header *h);
 // Runs the steps. Returns RUN_PARENT in the parent of a `fork`; every failure is reported and ends the process.
 int run_steps(struct launch *l);
 

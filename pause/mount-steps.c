@@ -145,7 +145,7 @@ int step_mount_fs(struct launch *l, struct cursor *c) {
 }
 
 static bool mark_moved(struct launch *l, int fd) {
-  uint32_t index = (uint32_t)fd - l->header.table_base;
+  uint32_t index = (uint32_t)fd - TABLE_FD;
   uint8_t bit = (uint8_t)(1U << (index % 8));
   bool before = (l->moved[index / 8] & bit) != 0;
   l->moved[index / 8] |= bit;
@@ -159,7 +159,7 @@ static int take_source(struct launch *l, struct cursor *c, bool recursive) {
   if (kind == SOURCE_FD) {
     int fd = take_fd(l, c);
     if (fd < 0) return -EBADMSG;
-    if ((uint32_t)fd < l->header.table_base || (uint32_t)fd >= l->header.table_base + l->header.table_count) {
+    if (fd < TABLE_FD || (uint32_t)fd >= TABLE_FD + l->header.table_count) {
       return (int)SYS(fcntl, fd, F_DUPFD_CLOEXEC, 0);
     }
     return mark_moved(l, fd) ? clone_tree(fd, "", recursive) : (int)SYS(fcntl, fd, F_DUPFD_CLOEXEC, 0);

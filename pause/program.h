@@ -1,5 +1,5 @@
-// The wire format between the daemon and the static programs: the launch program (a sealed memfd, read once) and the
-// frames of the control sockets. All numbers are little-endian, as on both supported architectures. The other side is
+// The wire format between the daemon and the static programs: the launch program, the first that comes over a control
+// socket, and the frames that follow. All numbers are little-endian, as on both supported architectures. The other side is
 // src/linux/encode-program.ts and src/linux/frames.ts; a unit test compares the constants.
 #ifndef CRICKET_PROGRAM_H
 #define CRICKET_PROGRAM_H
@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 #define PROGRAM_MAGIC 0x50524b43U  // "CKRP"
-#define PROGRAM_VERSION 1U
+#define PROGRAM_VERSION 2U
 #define PROGRAM_MAX_LENGTH (8U << 20)
 #define PROGRAM_MAX_STEPS 4096U
 #define PROGRAM_MAX_DESCRIPTORS 256U
@@ -16,12 +16,11 @@
 #define NO_STEP 0xffffffffU
 #define MADE_FIRST 0x10000U
 
-// Where the daemon puts things; the descriptor table begins at header.table_base.
+// Where things are: behind stdio the control socket, then the descriptor table.
 #define CONTROL_FD 3
-#define PROGRAM_FD 4
+#define TABLE_FD 4
 
-// The last one has no steps: it waits for another program (spare.c).
-enum program_host { HOST_SPAWN = 1, HOST_MONITOR = 2, HOST_EXEC = 3, HOST_DETACHED = 4, HOST_SPARE = 5 };
+enum program_host { HOST_SPAWN = 1, HOST_MONITOR = 2, HOST_EXEC = 3, HOST_DETACHED = 4 };
 
 // The options of the host follow the header, then the steps.
 struct program_header {
@@ -30,7 +29,6 @@ struct program_header {
   uint32_t length;  // of the whole program, this header included
   uint32_t host;
   uint32_t step_count;
-  uint32_t table_base;
   uint32_t table_count;
   uint32_t host_descriptors;  // how many entries of the table, its first ones, belong to the host and not to the steps
   uint32_t channel;           // table index of the socket that takes descriptors for the daemon, or NO_DESCRIPTOR

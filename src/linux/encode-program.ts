@@ -5,15 +5,12 @@ import { ProgramWriter } from "./program-writer.ts";
 import { CricketError } from "../base/errors.ts";
 
 export const programMagic = 0x50524b43;
-export const programVersion = 1;
+export const programVersion = 2;
 export const maxProgramBytes = 8 << 20;
 export const maxLogLineBytesLimit = 1 << 20;
 
-const hosts = { spawn: 1, monitor: 2, exec: 3, detached: 4, spare: 5 } as const;
-/** What every helper has in front of its table: stdio, control socket, program. */
-export const fixedDescriptors = 5;
-const headerBytes = 40;
-const tableBaseAt = 20;
+const hosts = { spawn: 1, monitor: 2, exec: 3, detached: 4 } as const;
+const headerBytes = 36;
 const noDescriptor = 0xffffffff;
 const monitorFlags = { stdin: 1, stdinOnce: 2 } as const;
 const execFlags = { stdin: 1, streaming: 2 } as const;
@@ -80,7 +77,6 @@ export type Host =
   | ({ type: "monitor" } & MonitorHostOptions)
   | ({ type: "exec" } & ExecHostOptions);
 
-/** `bytes` still lacks the table's place; `withTableBase` sets it. */
 export interface EncodedProgram {
   bytes: Buffer;
   /** Descriptors of this process, in the order of the table. */
@@ -113,26 +109,6 @@ export function encodeProgram(program: LaunchProgram, host: Host, channel?: Desc
   return { bytes: Buffer.concat([header, options.bytes(), steps.bytes()]), table };
 }
 
-/** The program of a helper that waits for another one. */
-export function encodeSpare(): Buffer {
-  const bytes = encodeHeader({
-    length: headerBytes,
-    host: hosts.spare,
-    stepCount: 0,
-    tableCount: 0,
-    hostDescriptors: 0,
-    channel: noDescriptor,
-    optionsLength: 0,
-  });
-  setTableBase({ bytes, table: [] }, fixedDescriptors);
-  return bytes;
-}
-
-/** Sets where the descriptor table begins in the helper. */
-export function setTableBase(encoded: EncodedProgram, base: number): void {
-  encoded.bytes.writeUInt32LE(base, tableBaseAt);
-}
-
 interface Header {
   length: number;
   host: number;
@@ -152,7 +128,6 @@ function encodeHeader(header: Header): Buffer {
   writer.u32(header.length);
   writer.u32(header.host);
   writer.u32(header.stepCount);
-  writer.u32(0);
   writer.u32(header.tableCount);
   writer.u32(header.hostDescriptors);
   writer.u32(header.channel);

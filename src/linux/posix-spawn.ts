@@ -23,26 +23,20 @@ const attributesBytes = 336;
 const signalSetBytes = 128;
 const POSIX_SPAWN_SETSIGDEF = 4;
 
-/** Above every descriptor that `posixSpawn` moves, so that no move overwrites the source of another. */
-export function tableBase(binary: number, fixed: readonly number[], table: readonly number[]): number {
-  return 1 + Math.max(binary, ...fixed, ...table);
-}
-
 /**
- * posix_spawn(3) of `binary`, a descriptor, as "cricket-init" with an empty environment and all signals by default.
- * `fixed` become its descriptors 0, 1, 2, ... ; `table` follows from `tableBase()` on. Returns the pid of a child, which
- * the caller reaps. Throws SyscallError.
+ * posix_spawn(3) of `binary`, a descriptor, as "cricket-init" with an empty environment and all signals by default. Its
+ * descriptors 0, 1, 2, ... are `fixed`; all others are close-on-exec here. Returns the pid of a child, which the caller
+ * reaps. Throws SyscallError.
  */
-export function posixSpawn(binary: number, fixed: readonly number[], table: readonly number[]): number {
-  const base = tableBase(binary, fixed, table);
+export function posixSpawn(binary: number, fixed: readonly number[]): number {
   const actions = Buffer.alloc(actionsBytes);
   check(cActionsInit(actions) as number, "posix_spawn_file_actions_init");
   try {
-    const staged = base + table.length;
+    // Above every descriptor that is moved, so that no move overwrites the source of another.
+    const staged = 1 + Math.max(binary, ...fixed);
     const dup2 = (from: number, to: number): void =>
       check(cActionsDup2(actions, from, to) as number, "posix_spawn_file_actions_adddup2");
-    table.forEach((fd, index) => dup2(fd, base + index));
-    // By way of high numbers: one of these may itself be below 5.
+    // By way of high numbers: one of these may itself be a low one.
     fixed.forEach((fd, index) => dup2(fd, staged + index));
     fixed.forEach((_fd, index) => dup2(staged + index, index));
     const pid = new Int32Array(1);

@@ -126,8 +126,11 @@ function parseRights(control: Buffer): number[] {
   return descriptors;
 }
 
-/** sendmsg(2): `bytes` (at least one) with descriptors, which stay the caller's. */
-export function sendDescriptors(socket: number, bytes: Uint8Array, descriptors: readonly number[]): void {
+/**
+ * sendmsg(2): `bytes` (at least one) with descriptors, which stay the caller's. Returns how many bytes the socket took, as
+ * a stream may take less than all.
+ */
+export function sendDescriptors(socket: number, bytes: Uint8Array, descriptors: readonly number[]): number {
   const content = Buffer.from(bytes);
   const controlLength = CMSG_HEADER_BYTES + 4 * descriptors.length;
   const control = Buffer.alloc(Math.ceil(controlLength / 8) * 8);
@@ -143,5 +146,5 @@ export function sendDescriptors(socket: number, bytes: Uint8Array, descriptors: 
   header.writeBigUInt64LE(1n, 24);
   header.writeBigUInt64LE(koffi.address(control), 32);
   header.writeBigUInt64LE(BigInt(control.length), 40);
-  check(Number(cSendmsg(socket, header, MSG_NOSIGNAL)), "sendmsg");
+  return check(Number(cSendmsg(socket, header, MSG_NOSIGNAL)), "sendmsg");
 }

@@ -1,19 +1,12 @@
 // Starts cricket-init on a launch program.
-import { Socket } from "node:net";
-import {
-  type EncodedProgram,
-  type Host,
-  encodeProgram,
-  fixedDescriptors,
-  setTableBase,
-} from "./encode-program.ts";
+import type { Socket } from "node:net";
+import { type EncodedProgram, type Host, encodeProgram } from "./encode-program.ts";
 import { close } from "./files.ts";
 import type { HelperBinary } from "./helper-binary.ts";
 import type { LaunchProgram } from "./launch-program.ts";
-import { createMemfd, writeAndSeal } from "./memfd.ts";
-import { posixSpawn, tableBase } from "./posix-spawn.ts";
 import { reapSoon } from "./reap.ts";
-import { DescriptorChannel, createSocketPair, sendDescriptors } from "./sockets.ts";
+import { DescriptorChannel, createSocketPair } from "./sockets.ts";
+import { sendProgram, startHelper, type WaitingHelper } from "./waiting-helper.ts";
 import { errnoOf } from "../base/errors.ts";
 
 export interface HelperProcess {
@@ -34,8 +27,8 @@ export function spawnHelper(helper: HelperBinary, program: LaunchProgram, host: 
   const channel = pair && new DescriptorChannel(pair[0]);
   try {
     const encoded = encodeProgram(program, host, pair?.[1]);
-    const process = giveToSpare(helper, encoded) ?? spawn(helper, encoded);
-    return channel === undefined ? process : { ...process, channel };
+    const { pid, control } = giveToSpare(helper, encoded) ?? give(startHelper(helper), encoded);
+    return channel === undefined ? { pid, control } : { pid, control, channel };
   } catch (error) {
     channel?.close();
     throw error;
@@ -53,58 +46,25 @@ function givesDescriptors(program: LaunchProgram, host: Host): boolean {
   );
 }
 
-// A message has at most SCM_MAX_FD descriptors; one of them is the program.
-const maxSpareTable = 252;
-const mark = new Uint8Array(1);
-const programName = "cricket-program";
-
-function giveToSpare(helper: HelperBinary, encoded: EncodedProgram): HelperProcess | undefined {
-  if (encoded.table.length > maxSpareTable) return undefined;
-  const spare = helper.spare?.take();
-  if (spare === undefined) return undefined;
-  const { pid, control, controlFd } = spare;
+function giveToSpare({ spare }: HelperBinary, encoded: EncodedProgram): WaitingHelper | undefined {
+  const waiting = spare?.take();
+  if (waiting === undefined) return undefined;
   try {
-    withProgram((program) => {
-      writeProgram(program, encoded, fixedDescriptors);
-      sendDescriptors(controlFd, mark, [program, ...encoded.table]);
-    });
-    return { pid, control };
+    return give(waiting, encoded);
   } catch (error) {
-    control.destroy();
-    reapSoon(pid);
     // It was killed, and its socket has not said so yet.
     if (errnoOf(error) === "EPIPE") return undefined;
     throw error;
   }
 }
 
-function spawn({ initFd, nullFd }: HelperBinary, encoded: EncodedProgram): HelperProcess {
-  const [own, theirs] = createSocketPair("stream");
+function give(waiting: WaitingHelper, encoded: EncodedProgram): WaitingHelper {
   try {
-    const pid = withProgram((program) => {
-      const fixed = [nullFd, nullFd, nullFd, theirs, program];
-      writeProgram(program, encoded, tableBase(initFd, fixed, encoded.table));
-      return posixSpawn(initFd, fixed, encoded.table);
-    });
-    return { pid, control: new Socket({ fd: own, readable: true, writable: true }) };
+    sendProgram(waiting, encoded);
+    return waiting;
   } catch (error) {
-    close(own);
+    waiting.control.destroy();
+    reapSoon(waiting.pid);
     throw error;
-  } finally {
-    close(theirs);
   }
-}
-
-function withProgram<T>(use: (program: number) => T): T {
-  const program = createMemfd(programName);
-  try {
-    return use(program);
-  } finally {
-    close(program);
-  }
-}
-
-function writeProgram(memfd: number, encoded: EncodedProgram, base: number): void {
-  setTableBase(encoded, base);
-  writeAndSeal(memfd, encoded.bytes);
 }

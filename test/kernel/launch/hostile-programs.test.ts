@@ -2,13 +2,13 @@
 // (CVE-2021-43784). It runs as nobody here, so that a mutated program can do no harm.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { chmodSync, closeSync, copyFileSync, mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, copyFileSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import type { Duplex } from "node:stream";
 import fc from "fast-check";
-import { encodeProgram, setTableBase } from "../../../src/linux/encode-program.ts";
+import { encodeProgram } from "../../../src/linux/encode-program.ts";
 import { FrameReader, decodeReport, frameType } from "../../../src/linux/frames.ts";
 import type { Step } from "../../../src/linux/launch-program.ts";
 import { loadHelper } from "../../support/launch-fixture.ts";
@@ -16,7 +16,7 @@ import { requires } from "../../support/requires.ts";
 
 const nobody = 65_534;
 const EBADMSG = 74;
-const headerBytes = 40;
+const headerBytes = 36;
 
 interface Outcome {
   code: number | null;
@@ -56,22 +56,19 @@ describe("hostile launch programs", requires("root"), () => {
   after(() => rmSync(directory, { recursive: true }));
 
   function run(bytes: Buffer): Promise<Outcome> {
-    const path = join(directory, "program");
-    writeFileSync(path, bytes);
-    const program = openSync(path, "r");
     const child = spawn(join(directory, "init"), [], {
-      stdio: ["ignore", "ignore", "ignore", "pipe", program],
+      stdio: ["ignore", "ignore", "ignore", "pipe"],
       uid: nobody,
       gid: nobody,
       cwd: "/",
       timeout: 5_000,
       killSignal: "SIGKILL",
     });
-    closeSync(program);
     const reader = new FrameReader();
     let failure: Outcome["failure"];
     const control = child.stdio[3] as Duplex;
     control.on("error", () => {});
+    control.end(bytes);
     control.on("data", (chunk: Buffer) => {
       for (const frame of reader.push(chunk)) {
         if (frame.type !== frameType.failed) continue;
@@ -86,7 +83,6 @@ describe("hostile launch programs", requires("root"), () => {
 
   const valid = (): Buffer => {
     const encoded = encodeProgram({ steps }, { type: "spawn" });
-    setTableBase(encoded, 5);
     return Buffer.from(encoded.bytes);
   };
   const refused = { code: 1, signal: null };
@@ -100,10 +96,8 @@ describe("hostile launch programs", requires("root"), () => {
 
   it("are refused whole when a length in the header or of a step is wrong", async () => {
     const changes: [string, (bytes: Buffer) => Buffer | void][] = [
-      ["empty", () => Buffer.alloc(0)],
       ["cut header", (bytes) => bytes.subarray(0, headerBytes - 1)],
       ["cut end", (bytes) => bytes.subarray(0, bytes.length - 1)],
-      ["longer", (bytes) => Buffer.concat([bytes, Buffer.alloc(8)])],
       ["magic", (bytes) => void bytes.writeUInt32LE(0, 0)],
       ["version", (bytes) => void bytes.writeUInt32LE(99, 4)],
       ["length", (bytes) => void bytes.writeUInt32LE(bytes.length + 4, 8)],
@@ -111,11 +105,11 @@ describe("hostile launch programs", requires("root"), () => {
       ["step count", (bytes) => void bytes.writeUInt32LE(steps.length + 1, 16)],
       ["no steps", (bytes) => void bytes.writeUInt32LE(0, 16)],
       ["huge step count", (bytes) => void bytes.writeUInt32LE(0xffffffff, 16)],
-      ["table base", (bytes) => void bytes.writeUInt32LE(3, 20)],
-      ["table count", (bytes) => void bytes.writeUInt32LE(0x7fffffff, 24)],
-      ["host descriptors", (bytes) => void bytes.writeUInt32LE(1, 28)],
-      ["channel", (bytes) => void bytes.writeUInt32LE(0, 32)],
-      ["options length", (bytes) => void bytes.writeUInt32LE(0xfffffff0, 36)],
+      ["table count", (bytes) => void bytes.writeUInt32LE(0x7fffffff, 20)],
+      ["table that did not come", (bytes) => void bytes.writeUInt32LE(1, 20)],
+      ["host descriptors", (bytes) => void bytes.writeUInt32LE(1, 24)],
+      ["channel", (bytes) => void bytes.writeUInt32LE(0, 28)],
+      ["options length", (bytes) => void bytes.writeUInt32LE(0xfffffff0, 32)],
       ["op", (bytes) => void bytes.writeUInt16LE(999, headerBytes)],
       ["op 0", (bytes) => void bytes.writeUInt16LE(0, headerBytes)],
       ["step length", (bytes) => void bytes.writeUInt32LE(0xffffffff, headerBytes + 4)],

@@ -5,19 +5,17 @@ import { once } from "node:events";
 import { closeSync, openSync, readFileSync, readdirSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
-import { createSocketPair, receiveMessage, sendDescriptors } from "../../../src/linux/sockets.ts";
-import { encodeSpare } from "../../../src/linux/encode-program.ts";
 import { close } from "../../../src/linux/files.ts";
 import type { HelperBinary } from "../../../src/linux/helper-binary.ts";
 import type { Step } from "../../../src/linux/launch-program.ts";
-import { createSealedMemfd } from "../../../src/linux/memfd.ts";
 import { signalPidfd } from "../../../src/linux/pidfd.ts";
-import { posixSpawn } from "../../../src/linux/posix-spawn.ts";
+import { sendDescriptors } from "../../../src/linux/sockets.ts";
+import { startHelper } from "../../../src/linux/waiting-helper.ts";
 import { tryReap } from "../../../src/linux/reap.ts";
 import { runExec } from "../../../src/linux/run-exec.ts";
 import { runSpawn } from "../../../src/linux/run-spawn.ts";
 import { startMonitor } from "../../../src/linux/start-monitor.ts";
-import { LaunchFixture, loadHelper, probe, reportOf } from "../../support/launch-fixture.ts";
+import { LaunchFixture, loadHelper, reportOf } from "../../support/launch-fixture.ts";
 import { leakFree } from "../../support/leak-check.ts";
 import { requires } from "../../support/requires.ts";
 import { until } from "../../support/until.ts";
@@ -119,18 +117,22 @@ describe("SpareHelper", requires("root"), () => {
     await nextSpare();
   });
 
-  it("is not asked for a program with more descriptors than a message takes", async () => {
-    const spare = await nextSpare();
-    const fixture = new LaunchFixture();
-    const kept = Array.from({ length: 253 }, () => openSync("/dev/null", "r"));
-    const program = { steps: [...steps(fixture), { op: "waitGate" } as const, probe("exit", "3")] };
-    const { containerDir, logPath } = fixture;
-    const monitor = await startMonitor(helper, program, { containerDir, logPath, kept });
-    for (const fd of kept) closeSync(fd);
-    await monitor.start();
-    assert.equal((await monitor.onExit).exitCode, 3);
-    fixture.dispose();
-    assert.equal(await nextSpare(), spare);
+  it("gets more descriptors than a message takes, and more bytes than its socket", async () => {
+    for (const from of [helper, plain]) {
+      await nextSpare();
+      const fixture = new LaunchFixture();
+      const kept = Array.from({ length: 253 }, () => openSync("/dev/null", "r"));
+      // execve takes at most a quarter of the stack's limit (2 MiB); one string 128 KiB.
+      const env = Array.from({ length: 12 }, () => Buffer.from(`BIG=${"x".repeat(100_000)}`));
+      const exec: Step = { op: "exec", argv: ["/probe", "exit", "3"], env };
+      const program = { steps: [...steps(fixture), { op: "waitGate" } as const, exec] };
+      const { containerDir, logPath } = fixture;
+      const monitor = await startMonitor(from, program, { containerDir, logPath, kept });
+      for (const fd of kept) closeSync(fd);
+      await monitor.start();
+      assert.equal((await monitor.onExit).exitCode, 3);
+      fixture.dispose();
+    }
   });
 
   it(
@@ -170,19 +172,14 @@ describe("SpareHelper", requires("root"), () => {
     await eventually("the end of the helper", () => tryReap(spare));
   });
 
-  it("refuses a message without a program, in words", async () => {
-    const [own, theirs] = createSocketPair("stream");
-    const program = createSealedMemfd("program", encodeSpare());
-    const { initFd, nullFd } = helper;
-    const pid = posixSpawn(initFd, [nullFd, nullFd, nullFd, theirs, program], []);
-    close(theirs);
-    sendDescriptors(own, Buffer.from("x"), []);
-    const answer = await eventually("an answer", () => {
-      const message = receiveMessage(own, 512);
-      return typeof message === "string" ? undefined : message;
-    });
-    assert.match(answer.bytes.toString("latin1"), /receive the program/);
+  it("refuses what is no program, in words", async () => {
+    const { pid, control, controlFd } = startHelper(helper);
+    const answer: Buffer[] = [];
+    control.on("data", (chunk: Buffer) => answer.push(chunk));
+    const closed = once(control, "close");
+    sendDescriptors(controlFd, Buffer.alloc(64), [helper.nullFd]);
     assert.deepEqual(await eventually("its end", () => tryReap(pid)), { exitCode: 1, signal: 0 });
-    for (const fd of [own, program]) close(fd);
+    await closed;
+    assert.match(Buffer.concat(answer).toString("latin1"), /read the program/);
   });
 });
