@@ -16,8 +16,8 @@ const cMemfdCreate = libc.func("int memfd_create(const char *name, unsigned int 
 // int fcntl(int fd, int op, ... /* arg */ ); with the one int argument that sealing takes.
 const cFcntl = libc.func("int fcntl(int fd, int op, int arg)");
 
-/** memfd_create(2), close-on-exec, sealable, executable. The caller closes it. Throws SyscallError. */
-export function createMemfd(name: string): number {
+// Close-on-exec, sealable, executable.
+function createMemfd(name: string): number {
   const fd = cMemfdCreate(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC) as number;
   if (fd !== -1) return fd;
   const errno = lastErrno();
@@ -26,13 +26,13 @@ export function createMemfd(name: string): number {
   return check(cMemfdCreate(name, MFD_CLOEXEC | MFD_ALLOW_SEALING) as number, "memfd_create", name);
 }
 
-/** Writes `content` into an empty memfd and seals it against every later change (fcntl(2) F_ADD_SEALS). */
-export function writeAndSeal(fd: number, content: Uint8Array): void {
+// fcntl(2) F_ADD_SEALS: against every later change.
+function writeAndSeal(fd: number, content: Uint8Array): void {
   for (let done = 0; done < content.length;) done += writeSync(fd, content, done);
   check(cFcntl(fd, F_ADD_SEALS, ALL_SEALS) as number, "fcntl F_ADD_SEALS", `fd ${fd}`);
 }
 
-/** A sealed memfd with `content`; the caller closes it. Throws SyscallError. */
+/** memfd_create(2): a sealed file with `content`, close-on-exec, executable; the caller closes it. Throws SyscallError. */
 export function createSealedMemfd(name: string, content: Uint8Array): number {
   const fd = createMemfd(name);
   try {
