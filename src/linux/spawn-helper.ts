@@ -7,7 +7,7 @@ import type { LaunchProgram } from "./launch-program.ts";
 import { reapSoon } from "./reap.ts";
 import { DescriptorChannel, createSocketPair } from "./sockets.ts";
 import { sendProgram, startHelper, type WaitingHelper } from "./waiting-helper.ts";
-import { errnoOf } from "../base/errors.ts";
+import { CricketError, errnoOf } from "../base/errors.ts";
 
 export interface HelperProcess {
   /** A child of this process; whoever has it reaps it. */
@@ -27,7 +27,7 @@ export function spawnHelper(helper: HelperBinary, program: LaunchProgram, host: 
   const channel = pair && new DescriptorChannel(pair[0]);
   try {
     const encoded = encodeProgram(program, host, pair?.[1]);
-    const { pid, control } = giveToSpare(helper, encoded) ?? give(startHelper(helper), encoded);
+    const { pid, control } = giveToSpare(helper, encoded) ?? giveToNew(helper, encoded);
     return channel === undefined ? { pid, control } : { pid, control, channel };
   } catch (error) {
     channel?.close();
@@ -55,6 +55,18 @@ function giveToSpare({ spare }: HelperBinary, encoded: EncodedProgram): WaitingH
     // It was killed, and its socket has not said so yet.
     if (errnoOf(error) === "EPIPE") return undefined;
     throw error;
+  }
+}
+
+function giveToNew(helper: HelperBinary, encoded: EncodedProgram): WaitingHelper {
+  const waiting = startHelper(helper);
+  try {
+    return give(waiting, encoded);
+  } catch (error) {
+    if (errnoOf(error) !== "EPIPE") throw error;
+    throw new CricketError("unavailable", "cricket-init was killed before it had its program", {
+      cause: error,
+    });
   }
 }
 
