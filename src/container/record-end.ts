@@ -11,7 +11,15 @@ export function recordEnd(container: Container, end: ContainerEnd, store: Contai
   container.monitor = undefined;
   // A short life can be over before StartContainer has written down its beginning.
   const isUnrecordedStart = record.startedAtNs === undefined && monitor?.started === true;
-  store.update(container, isUnrecordedStart ? { startedAtNs: end.finishedAtNs, end } : { end });
+  store.update(
+    container,
+    isUnrecordedStart ? { startedAtNs: end.finishedAtNs, end } : { end: notBefore(end, record.startedAtNs) },
+  );
+}
+
+/** The clock may have been set back, and a daemon that comes back finds only that the container has started. */
+function notBefore(end: ContainerEnd, startedAtNs = 0n): ContainerEnd {
+  return end.finishedAtNs >= startedAtNs ? end : { ...end, finishedAtNs: startedAtNs };
 }
 
 /**

@@ -33,19 +33,22 @@ export async function startContainer(id: string, parts: StartParts): Promise<voi
 async function startLocked(container: Container, parts: StartParts): Promise<void> {
   const monitor = assertCanStart(container, parts);
   if (monitor === undefined) return startRestored(container, parts);
+  // Before the gate is opened: a short life is over when its beginning is told, and must not end before it.
+  const startedAtNs = nowNs();
   // The gate may be open already: the daemon found the container so and could not find out whether that was recorded.
   if (!monitor.started) {
     prepareStartHooks(container, parts.paths);
     await openGate(container, monitor, parts);
   }
   failpoint("start-container/gate-opened");
-  await recordStarted(container, parts);
+  await recordStarted(container, startedAtNs, parts);
 }
 
-async function recordStarted(container: Container, parts: StartParts): Promise<void> {
+async function recordStarted(container: Container, startedAtNs: bigint, parts: StartParts): Promise<void> {
+  const { record } = container;
   // A container that has ended meanwhile may have its times already.
-  const { startedAtNs, end } = container.record;
-  if (startedAtNs === undefined) parts.store.update(container, { startedAtNs: end?.finishedAtNs ?? nowNs() });
+  if (record.startedAtNs === undefined)
+    parts.store.update(container, { startedAtNs: record.end?.finishedAtNs ?? startedAtNs });
   if (container.record.hooks !== undefined) await runStartedHooks(container, parts);
 }
 
@@ -64,6 +67,7 @@ async function startRestored(container: Container, parts: StartParts): Promise<v
   const stop = new AbortController();
   const runtime = parts.runtimes.of(container.record);
   container.restoring = stop;
+  let startedAtNs: bigint;
   try {
     const image = parts.images.resolveForContainer(container.record.image.id);
     const labels = await securityLabels(sandbox, container.record.config, parts);
@@ -71,17 +75,18 @@ async function startRestored(container: Container, parts: StartParts): Promise<v
     watchContainer(container, monitor, parts);
     parts.store.update(container, { init: { pid: monitor.initPid, startTimeTicks: monitor.initStartTime } });
     failpoint("start-container/restored");
+    startedAtNs = nowNs();
     // Its life can be over before its monitor is told of its beginning.
     await monitor.start().catch((error: unknown) => {
       if (!hasCode(error, "failed-precondition") && !hasCode(error, "unavailable")) throw error;
     });
   } catch (error) {
-    await failStart(container, error, parts);
+    return await failStart(container, error, parts);
   } finally {
     container.restoring = undefined;
     dropCheckpoint(parts.paths.containerLayerDir(container.id));
   }
-  await recordStarted(container, parts);
+  await recordStarted(container, startedAtNs, parts);
 }
 
 /** Undefined: it is to be restored. */
