@@ -6,6 +6,11 @@ import { wantsSharedMounts } from "./shared-mounts.ts";
 import type { Hooks, Mount, Spec } from "./spec.ts";
 import { userNamespaceKind } from "./user-namespace.ts";
 
+/** Of one launch (pause/program.h), less what hierarchies of cgroup v1 and user namespaces of mounts take. */
+const mostOpened = 200;
+/** Descriptors that a launch may have open at once, with room for what is opened beside the mounts. */
+const leastFileLimit = 1024n;
+
 /** The launch's empty namespace, if nobody has to see the host's tree in the container's namespace while it is made. */
 export function usableEmptyNamespace({
   spec,
@@ -15,7 +20,15 @@ export function usableEmptyNamespace({
   // To be a peer of a mount of the host is left to the copy, and the root of a user namespace may not leave it.
   const isPlain = userNamespaceKind(spec.linux) === "none" && !wantsSharedMounts(spec) && noPivot !== true;
   if (!isPlain || !isMountNamespaceNew(spec) || haveHostPaths(spec.hooks)) return undefined;
-  return (spec.mounts ?? []).every(isBoundOrVirtual) ? emptyNamespace : undefined;
+  const { mounts = [] } = spec;
+  const fits = mounts.length <= mostOpened && fileLimit(spec) >= leastFileLimit;
+  return fits && mounts.every(isBoundOrVirtual) ? emptyNamespace : undefined;
+}
+
+// What is opened before stays open until it is mounted, and the container's limit holds by then; in a copy of the host's
+// mounts one is opened after the other.
+function fileLimit({ process }: Spec): bigint {
+  return process?.rlimits?.find(({ type }) => type === "RLIMIT_NOFILE")?.soft ?? leastFileLimit;
 }
 
 function isMountNamespaceNew({ linux }: Spec): boolean {

@@ -105,6 +105,20 @@ describe("a launch that begins in an empty mount namespace", requires("root"), (
     assert.equal(paths["/etc/hosts"]!.content, "hosts of the pod\n");
   });
 
+  test("is left to the copy of the host's mounts where a container may have few files open, or has many mounts", async (t) => {
+    const pod = await Pod.start(t);
+    const limited: ContainerRequest = {
+      probe: ["print", "1", "ran"],
+      change: ({ process }) => {
+        process!.rlimits = [{ type: "RLIMIT_NOFILE", soft: 32n, hard: 32n }];
+      },
+    };
+    assert.match((await pod.run(limited)).output, /ran/);
+    const data = volume(pod.directory, "/data");
+    const mounts = Array.from({ length: 270 }, (_, index) => ({ ...data, containerPath: `/data${index}` }));
+    assert.match((await pod.run({ probe: ["print", "1", "ran"], config: { mounts } })).output, /ran/);
+  });
+
   test("is not made where a hook looks for the host's files in the container's namespace", async (t) => {
     const pod = await Pod.start(t);
     const found = join(pod.directory, "found");

@@ -6,7 +6,7 @@ import type { ContainerLaunch } from "../../../src/oci/container-launch.ts";
 import { explainSpec } from "../../../src/oci/explain.ts";
 import type { Linux } from "../../../src/oci/linux-spec.ts";
 import type { Mount, Spec } from "../../../src/oci/spec.ts";
-import { isInOrder, launch, ops, spec, stepsOf } from "./launch-fixtures.ts";
+import { isInOrder, launch, ops, process, spec, stepsOf } from "./launch-fixtures.ts";
 
 const CLONE_NEWNS = 0x00020000;
 const emptyNamespace = 77;
@@ -86,6 +86,13 @@ const needHost: [string, Partial<Spec>, Partial<Linux>, Partial<ContainerLaunch>
     { join: [{ fd: 30, types: ["mount"] }] },
   ],
   ["the root cannot be left", {}, {}, { noPivot: true }],
+  [
+    "few files may be open",
+    { process: process({ rlimits: [{ type: "RLIMIT_NOFILE", soft: 1023n, hard: 4096n }] }) },
+    {},
+    {},
+  ],
+  ["there are more mounts than a program can open", { mounts: Array<Mount>(201).fill(bind) }, {}, {}],
 ];
 
 for (const [name, changes, linux, more] of needHost)
