@@ -55,7 +55,7 @@ export class HelperBinary {
     return this.#spare;
   }
 
-  /** Starts the helper of the next launch beforehand, from now on. Throws SyscallError. */
+  /** Starts the helper of the next launch beforehand, from now on. */
   keepSpare(): void {
     this.#spare ??= new SpareHelper(this);
   }

@@ -11,10 +11,10 @@ export class SpareHelper {
   #refill: NodeJS.Timeout | undefined;
   #closed = false;
 
-  /** Starts the first. Throws SyscallError. */
+  /** Starts the first, if that can be: a daemon without one still serves what runs. */
   constructor(descriptors: HelperDescriptors) {
     this.#descriptors = descriptors;
-    this.#start();
+    this.#tryStart();
   }
 
   /** The one that waits, the caller's from here on; another is started when there were no launches for a moment. */
